@@ -1,0 +1,118 @@
+"""The database: the embedded server or one of your own, migrations, sessions.
+
+Commit happens at one edge: once per request (`routes`) or batch (`pipeline`). Services flush.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from fraudwatch.casework.embedded import start_embedded
+from fraudwatch.errors import ConfigurationError, Unavailable
+from fraudwatch.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# A frozen worker must not hold the row of its partition's offset: the server ends it.
+_SERVER_LIMITS = (
+    "-c lock_timeout=10s -c statement_timeout=60s -c idle_in_transaction_session_timeout=30s"
+    " -c timezone=UTC"
+)
+
+
+def database_url(settings: Settings) -> URL:
+    """The configured server, or the embedded one, as a psycopg URL."""
+    url = make_url(settings.database_url) if settings.database_url else None
+    if url is None:
+        url = start_embedded(settings.data_dir)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def open_engine(url: URL, *, pool_size: int = 10) -> Engine:
+    """An engine whose connections cannot hang for ever."""
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        connect_args={
+            "options": _SERVER_LIMITS,
+            "connect_timeout": 5,
+            "application_name": f"fraudwatch-{os.getpid()}",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+    )
+
+
+def session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Sessions whose objects stay readable after the commit."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def _alembic(engine: Engine) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["engine"] = engine
+    return config
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to the newest version; several processes may call it at once."""
+    command.upgrade(_alembic(engine), "head")
+
+
+def require_schema(engine: Engine) -> None:
+    """Raise `ConfigurationError` unless the schema is at the version of this program."""
+    head = ScriptDirectory.from_config(_alembic(engine)).get_current_head()
+    with connect_errors(), engine.connect() as connection:
+        found = None
+        if inspect(connection).has_table("alembic_version"):
+            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if found != head:
+        raise ConfigurationError(
+            f"the database schema is at {found or 'nothing'}, this program needs {head}: "
+            "run `fraudwatch migrate`"
+        )
+
+
+@contextmanager
+def connect_errors() -> Iterator[None]:
+    """Turn "the server is away" into `Unavailable`; let every other database error through.
+
+    SQLSTATE classes: 08 connection, 53 resources (disk full, too many connections), 55P03 lock
+    timeout, 57 operator intervention (shutdown, cancelled by timeout), 25P03 idle transaction
+    ended, 40 serialisation and deadlock.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        gone = isinstance(error, OperationalError | InterfaceError) and not state
+        if gone or error.connection_invalidated or _transient(state):
+            raise Unavailable(f"database: {type(error.orig).__name__} {state}") from error
+        raise
+    except psycopg.Error as error:
+        # Raised where COPY goes through the driver, past SQLAlchemy.
+        state = error.sqlstate or ""
+        if (isinstance(error, psycopg.OperationalError) and not state) or _transient(state):
+            raise Unavailable(f"database: {type(error).__name__} {state}") from error
+        raise
+
+
+def _transient(state: str) -> bool:
+    return state[:2] in {"08", "53", "57", "40"} or state in {"55P03", "25P03"}

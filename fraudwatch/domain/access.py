@@ -1,0 +1,88 @@
+"""Who may do what: named permissions, and roles as sets of them. Closed by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Permission(StrEnum):
+    """One right. Each route, page and topic names the one it needs."""
+
+    CASES_READ = "cases:read"
+    CASES_WORK = "cases:work"  # claim, note, resolve
+    CASES_REOPEN = "cases:reopen"
+    CASES_REASSIGN = "cases:reassign"  # end another person's claim
+    TRANSACTIONS_READ = "transactions:read"
+    PERSONAL_READ = "personal:read"  # see account, device and address data unmasked
+    LABELS_WRITE = "labels:write"  # truth from outside, e.g. chargebacks
+    POLICIES_READ = "policies:read"
+    POLICIES_PROPOSE = "policies:propose"
+    POLICIES_ACTIVATE = "policies:activate"
+    MODELS_READ = "models:read"
+    MODELS_PROMOTE = "models:promote"
+    AUDIT_READ = "audit:read"
+    USERS_MANAGE = "users:manage"
+    DEAD_LETTERS_READ = "dead-letters:read"
+    METRICS_READ = "metrics:read"
+
+
+class Role(StrEnum):
+    """What a person or service does here."""
+
+    ANALYST = "analyst"
+    SENIOR = "senior"
+    RISK_OFFICER = "risk_officer"
+    AUDITOR = "auditor"
+    SERVICE = "service"
+    ADMIN = "admin"
+
+
+_READ = {Permission.CASES_READ, Permission.TRANSACTIONS_READ}
+_ANALYST = _READ | {Permission.CASES_WORK, Permission.PERSONAL_READ}
+
+ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.ANALYST: frozenset(_ANALYST),
+    Role.SENIOR: frozenset(_ANALYST | {Permission.CASES_REOPEN, Permission.CASES_REASSIGN}),
+    Role.RISK_OFFICER: frozenset(
+        _READ
+        | {
+            Permission.POLICIES_READ,
+            Permission.POLICIES_PROPOSE,
+            Permission.POLICIES_ACTIVATE,
+            Permission.MODELS_READ,
+            Permission.MODELS_PROMOTE,
+            Permission.DEAD_LETTERS_READ,
+            Permission.METRICS_READ,
+        }
+    ),
+    Role.AUDITOR: frozenset(
+        _READ
+        | {
+            Permission.POLICIES_READ,
+            Permission.MODELS_READ,
+            Permission.AUDIT_READ,
+            Permission.DEAD_LETTERS_READ,
+            Permission.METRICS_READ,
+        }
+    ),
+    Role.SERVICE: frozenset(
+        {Permission.TRANSACTIONS_READ, Permission.LABELS_WRITE, Permission.METRICS_READ}
+    ),
+    Role.ADMIN: frozenset({Permission.USERS_MANAGE, Permission.AUDIT_READ}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whoever acts: a person or a service, with the permissions of this request."""
+
+    user_id: int
+    name: str
+    role: Role
+    person: bool
+    permissions: frozenset[Permission]
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the actor holds the permission."""
+        return permission in self.permissions

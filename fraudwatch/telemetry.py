@@ -1,0 +1,96 @@
+"""Metrics as one typed list, and logs as JSON lines without personal values.
+
+docs/metrics.md describes each metric; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+TRANSACTIONS = Counter(
+    "fraudwatch_transactions_total", "Transactions decided.", ["outcome"], registry=REGISTRY
+)
+DEAD_LETTERS = Counter(
+    "fraudwatch_dead_letters_total", "Messages put aside.", ["topic", "reason"], registry=REGISTRY
+)
+BATCH_ROWS = Histogram(
+    "fraudwatch_batch_rows",
+    "Messages in one batch.",
+    buckets=(1, 10, 100, 500, 1000, 2000, 5000, 10_000),
+    registry=REGISTRY,
+)
+STAGE_SECONDS = Histogram(
+    "fraudwatch_stage_seconds",
+    "Time of one stage of a batch.",
+    ["stage"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5, 30),
+    registry=REGISTRY,
+)
+LAG = Gauge(
+    "fraudwatch_lag_messages", "Messages not read yet.", ["topic", "partition"], registry=REGISTRY
+)
+PUBLISH_BACKLOG = Gauge(
+    "fraudwatch_publish_backlog_messages",
+    "Decisions committed and not published yet.",
+    ["partition"],
+    registry=REGISTRY,
+)
+OUTBOX_BACKLOG = Gauge(
+    "fraudwatch_outbox_backlog_messages", "Outbox rows not published yet.", registry=REGISTRY
+)
+FENCED = Counter(
+    "fraudwatch_fenced_total", "Batches given up to another worker.", registry=REGISTRY
+)
+UNAVAILABLE = Counter(
+    "fraudwatch_unavailable_total", "Waits for a part that was away.", ["part"], registry=REGISTRY
+)
+SNAPSHOT_OFFSET = Gauge(
+    "fraudwatch_snapshot_offset",
+    "Offset that the newest snapshot of account state stands at.",
+    ["partition"],
+    registry=REGISTRY,
+)
+DETECTOR_FAILURES = Counter(
+    "fraudwatch_detector_failures_total",
+    "Rows that could not be scored and went to review.",
+    registry=REGISTRY,
+)
+OPEN_CASES = Gauge("fraudwatch_open_cases", "Cases not resolved.", ["status"], registry=REGISTRY)
+REQUEST_SECONDS = Histogram(
+    "fraudwatch_request_seconds",
+    "Time of an API request.",
+    ["method", "route", "status"],
+    registry=REGISTRY,
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; `extra={"data": {...}}` adds fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        data = getattr(record, "data", None)
+        if isinstance(data, dict):
+            line.update(data)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def configure_logging(level: str) -> None:
+    """Send logs to stderr as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

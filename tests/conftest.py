@@ -1,0 +1,69 @@
+"""Shared fixtures: a real PostgreSQL for every test that asks, a fresh database for each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from fraudwatch.casework import db
+from fraudwatch.casework.embedded import start_embedded, stop_embedded
+
+REQUIRED = frozenset(filter(None, os.environ.get("FRAUDWATCH_REQUIRE", "").split(",")))
+
+
+def skip_or_fail(part: str, reason: str) -> None:
+    """Skip loudly, or fail where `FRAUDWATCH_REQUIRE` names the part."""
+    if part in REQUIRED:
+        pytest.fail(f"FRAUDWATCH_REQUIRE={part}, but {reason}", pytrace=False)
+    pytest.skip(f"SKIPPED {part.upper()}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[URL]:
+    """A PostgreSQL for this test run, with a migrated template database."""
+    folder = Path(tempfile.mkdtemp(prefix="fraudwatch-test-"))
+    folder.chmod(0o755)
+    url = start_embedded(folder).set(drivername="postgresql+psycopg")
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE template_fraudwatch"))
+    template = db.open_engine(url.set(database="template_fraudwatch"))
+    db.migrate(template)
+    template.dispose()
+    yield url
+    admin.dispose()
+    stop_embedded(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(database_server: URL) -> Iterator[URL]:
+    """The URL of a fresh, migrated database."""
+    name = f"t_{uuid.uuid4().hex}"
+    admin = create_engine(database_server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template_fraudwatch"))
+    yield database_server.set(database=name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def engine(database_url: URL) -> Iterator[Engine]:
+    engine = db.open_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    return db.session_factory(engine)
