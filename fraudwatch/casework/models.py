@@ -77,14 +77,18 @@ class StreamOffset(Base):
 
 
 class StreamGap(Base):
-    """Offsets that hold no message (control records, aborted or compacted away)."""
+    """Offsets without a message: control records, aborted, compacted away, or expired unread."""
 
     __tablename__ = "stream_gaps"
     topic: Mapped[str] = mapped_column(primary_key=True)
     partition: Mapped[int] = mapped_column(Integer, primary_key=True)
     first_offset: Mapped[int] = mapped_column(primary_key=True)
     next_offset: Mapped[int]
-    __table_args__ = (CheckConstraint("first_offset < next_offset", name="order"),)
+    reason: Mapped[str]  # empty: holds no message; expired: gone before it was read
+    __table_args__ = (
+        CheckConstraint("first_offset < next_offset", name="order"),
+        CheckConstraint("reason IN ('empty', 'expired')", name="reason"),
+    )
 
 
 class DeadLetter(Base):

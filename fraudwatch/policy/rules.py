@@ -93,7 +93,7 @@ def decide(
     rule[no_history] = Rule.NO_HISTORY_AMOUNT
 
     if policy.blind_spot_rate > 0:
-        for row in np.flatnonzero(outcome == Outcome.AUTO_CLEAR):
+        for row in np.flatnonzero(outcome == Outcome.AUTO_CLEAR).tolist():
             if draw(key, transaction_ids[row]) < policy.blind_spot_rate:
                 rule[row] = Rule.BLIND_SPOT
     return Outcomes(outcome, rule)

@@ -167,6 +167,8 @@ def upgrade() -> None:
         sa.Column("partition", sa.Integer(), nullable=False),
         sa.Column("first_offset", sa.BigInteger(), nullable=False),
         sa.Column("next_offset", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.CheckConstraint("reason IN ('empty', 'expired')", name=op.f("ck_stream_gaps_reason")),
         sa.CheckConstraint("first_offset < next_offset", name=op.f("ck_stream_gaps_order")),
         sa.PrimaryKeyConstraint("topic", "partition", "first_offset", name=op.f("pk_stream_gaps")),
     )

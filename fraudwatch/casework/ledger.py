@@ -1,0 +1,313 @@
+"""The ledger: one row per transaction scored, written by COPY, read for replay and publishing.
+
+COPY in text form, built row by row: two to three times as fast as the driver's row writer, and
+one round trip a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Text, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from fraudwatch.casework.models import LedgerRow
+from fraudwatch.domain.decision import Outcome, Reason, Rule, Versions
+from fraudwatch.domain.transaction import Transaction
+from streams.source import Message
+
+COLUMNS = (
+    "partition",
+    "offset",
+    "transaction_id",
+    "account_id",
+    "event_time",
+    "amount",
+    "currency",
+    "merchant_id",
+    "merchant_category",
+    "channel",
+    "country",
+    "device_id",
+    "payload",
+    "payload_sha256",
+    "features",
+    "features_version",
+    "anomaly_score",
+    "risk",
+    "challenger_risk",
+    "outcome",
+    "rule",
+    "reasons",
+    "model_id",
+    "challenger_id",
+    "policy_id",
+    "profile_version",
+    "scored_at",
+)
+_NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
+_COPY = f"COPY ledger ({_NAMES}) FROM STDIN"
+_NULL = "\\N"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """n transactions of any partitions, as parallel columns: all that the ledger keeps of them.
+
+    `reasons` holds entries for alerts only, by row. NaN in `anomaly_score`, `risk` or
+    `challenger_risk` stands for "not computed" and becomes NULL.
+    """
+
+    partitions: Sequence[int]
+    offsets: Sequence[int]
+    transactions: Sequence[Transaction]
+    payloads: Sequence[bytes]
+    content_sha256: Sequence[bytes]
+    features: npt.NDArray[np.float64]
+    features_version: str
+    anomaly_score: npt.NDArray[np.float64]
+    risk: npt.NDArray[np.float64]
+    challenger_risk: npt.NDArray[np.float64]
+    outcome: npt.NDArray[np.int8]
+    rule: npt.NDArray[np.int8]
+    reasons: Mapping[int, tuple[Reason, ...]]
+    versions: Versions
+    challenger_id: int | None
+    scored_at: datetime
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def alerts(self) -> list[int]:
+        """Rows that go to people: referred, or drawn for the blind-spot sample."""
+        alerts = (self.outcome > Outcome.AUTO_CLEAR) | (self.rule == Rule.BLIND_SPOT)
+        return np.flatnonzero(alerts).tolist()
+
+
+def _text(value: str | None) -> str:
+    """A string in COPY's text form. Ids hold no control characters, but may hold a backslash."""
+    if value is None:
+        return _NULL
+    if "\\" in value or "\t" in value or "\n" in value or "\r" in value:
+        for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+            value = value.replace(plain, escaped)
+    return value
+
+
+def _numbers(values: npt.NDArray[np.float64]) -> list[str]:
+    return [_NULL if value != value else repr(value) for value in values.tolist()]
+
+
+def copy_text(scored: Scored) -> str:
+    """The rows in COPY's text form."""
+    anomaly, risk = _numbers(scored.anomaly_score), _numbers(scored.risk)
+    challenger = _numbers(scored.challenger_risk)
+    outcome, rule = scored.outcome.tolist(), scored.rule.tolist()
+    features = np.ascontiguousarray(scored.features, dtype="<f8")
+    width = features.shape[1] * 16
+    feature_hex = features.tobytes().hex()
+    versions = scored.versions
+    tail = (
+        f"{_NULL if versions.model_id is None else versions.model_id}\t"
+        f"{_NULL if scored.challenger_id is None else scored.challenger_id}\t"
+        f"{versions.policy_id}\t{_text(versions.profile_version)}\t{scored.scored_at.isoformat()}\n"
+    )
+    reasons = {
+        row: _text(msgspec.json.encode(found).decode()) for row, found in scored.reasons.items()
+    }
+    lines = []
+    for row, (partition, offset, t, payload, sha) in enumerate(
+        zip(
+            scored.partitions,
+            scored.offsets,
+            scored.transactions,
+            scored.payloads,
+            scored.content_sha256,
+            strict=True,
+        )
+    ):
+        lines.append(
+            f"{partition}\t{offset}\t{_text(t.transaction_id)}\t{_text(t.account_id)}\t"
+            f"{t.event_time.isoformat()}\t{t.amount}\t{t.currency}\t{_text(t.merchant_id)}\t"
+            f"{_text(t.merchant_category)}\t{_text(t.channel)}\t{_text(t.country)}\t"
+            f"{_text(t.device_id)}\t\\\\x{payload.hex()}\t\\\\x{sha.hex()}\t"
+            f"\\\\x{feature_hex[row * width : (row + 1) * width]}\t{scored.features_version}\t"
+            f"{anomaly[row]}\t{risk[row]}\t{challenger[row]}\t{outcome[row]}\t{rule[row]}\t"
+            f"{reasons.get(row, _NULL)}\t{tail}"
+        )
+    return "".join(lines)
+
+
+def write(session: Session, scored: Scored) -> None:
+    """COPY the rows within the session's transaction."""
+    if not len(scored):
+        return
+    driver = session.connection().connection.driver_connection
+    if driver is None:
+        raise RuntimeError("the session has no connection")
+    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.write(copy_text(scored))
+
+
+def known_content(session: Session, transaction_ids: Sequence[str]) -> dict[str, bytes]:
+    """SHA-256 of the content of those transactions that the ledger already holds."""
+    if not transaction_ids:
+        return {}
+    rows = session.execute(
+        select(LedgerRow.transaction_id, LedgerRow.payload_sha256).where(
+            LedgerRow.transaction_id == any_(literal(list(transaction_ids), ARRAY(Text)))
+        )
+    )
+    return {row.transaction_id: bytes(row.payload_sha256) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A stored message, for replay of the account state."""
+
+    offset: int
+    payload: bytes
+
+
+def replay(
+    session: Session, partition: int, start: int, end: int, chunk: int = 20_000
+) -> Iterator[list[Past]]:
+    """The messages of a partition with start <= offset < end, in offset order, in chunks."""
+    at = start
+    while at < end:
+        rows = session.execute(
+            select(LedgerRow.offset, LedgerRow.payload)
+            .where(LedgerRow.partition == partition, LedgerRow.offset >= at, LedgerRow.offset < end)
+            .order_by(LedgerRow.offset)
+            .limit(chunk)
+        ).all()
+        if not rows:
+            return
+        yield [Past(row.offset, bytes(row.payload)) for row in rows]
+        at = rows[-1].offset + 1
+
+
+class DecisionReason(msgspec.Struct, frozen=True):
+    """A reason as told to payment systems."""
+
+    feature: str
+    sentence: str
+
+
+class DecisionMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the decisions topic says of a transaction. `decision` is `auto_clear` or `refer`."""
+
+    transaction_id: str
+    account_id: str
+    decision: str
+    outcome: str
+    risk: float | None
+    model_id: int | None
+    policy_id: int
+    profile_version: str
+    decided_at: datetime
+    reasons: tuple[DecisionReason, ...] = ()
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def _message(decision: DecisionMessage) -> Message:
+    return Message(
+        decision.account_id.encode(),
+        _ENCODER.encode(decision),
+        (("transaction_id", decision.transaction_id.encode()),),
+    )
+
+
+def _decision(outcome: int) -> tuple[str, str]:
+    word = Outcome(outcome).word
+    return ("auto_clear" if outcome == Outcome.AUTO_CLEAR else "refer"), word
+
+
+def _brief(reasons: Sequence[Mapping[str, object]]) -> tuple[DecisionReason, ...]:
+    return tuple(DecisionReason(str(r["feature"]), str(r["sentence"])) for r in reasons)
+
+
+def decisions(scored: Scored) -> dict[int, list[Message]]:
+    """For each partition, the decision messages in offset order."""
+    messages: dict[int, list[Message]] = {}
+    risk, outcome = scored.risk.tolist(), scored.outcome.tolist()
+    words = {value: _decision(value) for value in set(outcome)}
+    versions = scored.versions
+    for row, (partition, t) in enumerate(zip(scored.partitions, scored.transactions, strict=True)):
+        decision, word = words[outcome[row]]
+        referred = outcome[row] > Outcome.AUTO_CLEAR
+        reasons = scored.reasons.get(row, ()) if referred else ()
+        message = _message(
+            DecisionMessage(
+                t.transaction_id,
+                t.account_id,
+                decision,
+                word,
+                None if risk[row] != risk[row] else risk[row],
+                versions.model_id,
+                versions.policy_id,
+                versions.profile_version,
+                scored.scored_at,
+                tuple(DecisionReason(r.feature, r.sentence) for r in reasons),
+            )
+        )
+        messages.setdefault(partition, []).append(message)
+    return messages
+
+
+def unpublished(
+    session: Session, partition: int, start: int, end: int, chunk: int = 5000
+) -> Iterator[tuple[int, list[Message]]]:
+    """Decisions of a partition from the ledger, in chunks: (offset after the chunk, messages).
+
+    The messages equal those of `decisions` byte for byte.
+    """
+    at = start
+    while at < end:
+        rows = session.execute(
+            select(
+                LedgerRow.offset,
+                LedgerRow.transaction_id,
+                LedgerRow.account_id,
+                LedgerRow.outcome,
+                LedgerRow.risk,
+                LedgerRow.model_id,
+                LedgerRow.policy_id,
+                LedgerRow.profile_version,
+                LedgerRow.scored_at,
+                LedgerRow.reasons,
+            )
+            .where(LedgerRow.partition == partition, LedgerRow.offset >= at, LedgerRow.offset < end)
+            .order_by(LedgerRow.offset)
+            .limit(chunk)
+        ).all()
+        messages = []
+        for row in rows:
+            decision, word = _decision(row.outcome)
+            reasons = row.reasons if row.reasons and row.outcome > Outcome.AUTO_CLEAR else []
+            messages.append(
+                _message(
+                    DecisionMessage(
+                        row.transaction_id,
+                        row.account_id,
+                        decision,
+                        word,
+                        row.risk,
+                        row.model_id,
+                        row.policy_id,
+                        row.profile_version,
+                        row.scored_at,
+                        _brief(reasons),
+                    )
+                )
+            )
+        at = rows[-1].offset + 1 if len(rows) == chunk else end
+        yield at, messages

@@ -1,0 +1,218 @@
+"""How far each input partition has been taken in.
+
+Offsets are in the database, advanced in the transaction that writes what was read. The
+compare-and-set makes the effect exactly-once: of two workers that hold the same partition, one
+finds the offset moved and gives up its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from fraudwatch.casework.models import DeadLetter, OutboxRow, StreamGap, StreamOffset
+from fraudwatch.errors import Fenced
+from streams.source import RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a partition stands."""
+
+    next_offset: int
+    published_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """A partition moves from `expected` to `new`; decisions below `published` are published."""
+
+    partition: int
+    expected: int
+    new: int
+    published: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A message that becomes a dead letter: offsets `offset <= o < next_offset`."""
+
+    partition: int
+    offset: int
+    next_offset: int
+    reason: str
+    field: str
+    detail: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Offsets `first_offset <= o < next_offset` without a message."""
+
+    partition: int
+    first_offset: int
+    next_offset: int
+    reason: str
+
+
+def positions(session: Session, topic: str, partitions: Iterable[int]) -> dict[int, Position]:
+    """Where the partitions stand; rows of new partitions are made, at offset 0."""
+    wanted = sorted(partitions)
+    if not wanted:
+        return {}
+    session.execute(
+        upsert(StreamOffset)
+        .values(
+            [
+                {
+                    "topic": topic,
+                    "partition": partition,
+                    "first_offset": 0,
+                    "next_offset": 0,
+                    "published_offset": 0,
+                }
+                for partition in wanted
+            ]
+        )
+        .on_conflict_do_nothing()
+    )
+    rows = session.execute(
+        select(
+            StreamOffset.partition, StreamOffset.next_offset, StreamOffset.published_offset
+        ).where(StreamOffset.topic == topic, StreamOffset.partition.in_(wanted))
+    )
+    return {row.partition: Position(row.next_offset, row.published_offset) for row in rows}
+
+
+def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetime) -> None:
+    """Compare-and-set each partition's offset, in order of partition number.
+
+    Raises `Fenced` naming the partitions that another worker moved; the caller rolls back.
+    """
+    lost = []
+    for move in sorted(moves, key=lambda m: m.partition):
+        values: dict[str, object] = {"next_offset": move.new, "updated_at": now}
+        if move.published is not None:
+            values["published_offset"] = case(
+                (StreamOffset.published_offset < move.published, move.published),
+                else_=StreamOffset.published_offset,
+            )
+        moved = session.scalar(
+            update(StreamOffset)
+            .where(
+                StreamOffset.topic == topic,
+                StreamOffset.partition == move.partition,
+                StreamOffset.next_offset == move.expected,
+            )
+            .values(values)
+            .returning(StreamOffset.partition)
+        )
+        if moved is None:
+            lost.append(move.partition)
+    if lost:
+        raise Fenced(frozenset(lost))
+
+
+def mark_published(session: Session, topic: str, published: Mapping[int, int]) -> None:
+    """Record that decisions below the offsets given are on the decisions topic."""
+    for partition, offset in sorted(published.items()):
+        session.execute(
+            update(StreamOffset)
+            .where(
+                StreamOffset.topic == topic,
+                StreamOffset.partition == partition,
+                StreamOffset.published_offset < offset,
+                StreamOffset.next_offset >= offset,
+            )
+            .values(published_offset=offset)
+        )
+
+
+def gaps_of(batch: RecordBatch, expected: int) -> list[Gap]:
+    """The offsets between `expected` and the batch's end that hold no message."""
+    gaps = []
+    if batch.first_offset > expected:
+        gaps.append(Gap(batch.partition, expected, batch.first_offset, "expired"))
+    at = max(expected, batch.first_offset)
+    spans = sorted(
+        [(offset, offset + 1) for offset in batch.offsets]
+        + [(damaged.first_offset, damaged.next_offset) for damaged in batch.damaged]
+    )
+    for first, following in spans:
+        if first > at:
+            gaps.append(Gap(batch.partition, at, first, "empty"))
+        at = max(at, following)
+    if batch.next_offset > at:
+        gaps.append(Gap(batch.partition, at, batch.next_offset, "empty"))
+    return gaps
+
+
+def record_gaps(session: Session, topic: str, gaps: Sequence[Gap]) -> None:
+    """Write down offsets that hold no message, so that `verify` can account for each."""
+    if gaps:
+        session.execute(
+            insert(StreamGap),
+            [
+                {
+                    "topic": topic,
+                    "partition": gap.partition,
+                    "first_offset": gap.first_offset,
+                    "next_offset": gap.next_offset,
+                    "reason": gap.reason,
+                }
+                for gap in gaps
+            ],
+        )
+
+
+def record_dead_letters(
+    session: Session,
+    topic: str,
+    rejected: Sequence[Rejected],
+    *,
+    dead_letter_topic: str,
+    envelope: Mapping[int, bytes],
+    now: datetime,
+) -> None:
+    """Put messages aside, with an outbox row each for the dead-letter topic.
+
+    `envelope` holds the message to publish for each index of `rejected`.
+    """
+    if not rejected:
+        return
+    session.execute(
+        insert(DeadLetter),
+        [
+            {
+                "topic": topic,
+                "partition": r.partition,
+                "offset": r.offset,
+                "next_offset": r.next_offset,
+                "reason": r.reason,
+                "field": r.field,
+                "detail": r.detail,
+                "raw": r.raw,
+                "created_at": now,
+            }
+            for r in rejected
+        ],
+    )
+    session.execute(
+        insert(OutboxRow),
+        [
+            {
+                "topic": dead_letter_topic,
+                "key": None,
+                "message_id": f"{topic}-{r.partition}-{r.offset}",
+                "payload": envelope[index],
+                "created_at": now,
+            }
+            for index, r in enumerate(rejected)
+        ],
+    )
