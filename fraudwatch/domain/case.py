@@ -6,6 +6,7 @@ The moves are one table. The database holds the same rules as constraints
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,6 +53,16 @@ def after(status: CaseStatus, move: Move) -> CaseStatus:
         raise Conflict(
             f"a case that is {status.value} cannot be {move.value}d", {"status": status.value}
         ) from None
+
+
+def priority(outcome: int, risk: float, amount: float) -> float:
+    """The rank of an alert in the queue, higher first.
+
+    High risk before review; within each, by a stand-in for expected loss while there is no fraud
+    probability: surprise in bits, -log2(1 - risk) (capped at 20), times log2(1 + amount).
+    """
+    surprise = min(20.0, -math.log2(max(1.0 - risk, 2.0**-20)))
+    return outcome * 10_000.0 + surprise * math.log2(1.0 + max(amount, 0.0))
 
 
 class Resolution(StrEnum):

@@ -1,0 +1,125 @@
+"""Intake: alerts open cases, one open case per account; further alerts join it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import func, insert, literal_column
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import Session
+
+from fraudwatch.casework.models import OPEN_STATUSES, Alert, Case, CaseEvent
+from fraudwatch.domain.case import priority
+from fraudwatch.domain.decision import Outcome, Rule
+
+# Promised times until a person has looked; a hold costs the customer more than a look.
+DUE = {Outcome.HIGH_RISK: timedelta(hours=4), Outcome.REVIEW: timedelta(hours=24)}
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """A transaction that goes to people.
+
+    `shown_risk` ranks it: its risk, or for a blind-spot draw a stand-in, so that the draw cannot
+    be told from other work by its place in the queue.
+    """
+
+    partition: int
+    offset: int
+    transaction_id: str
+    account_id: str
+    outcome: int
+    rule: int
+    risk: float | None
+    shown_risk: float
+    amount: Decimal
+
+
+def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> None:
+    """Add the alerts to their accounts' open cases, opening those that are missing."""
+    if not alerts:
+        return
+    by_account: dict[str, list[NewAlert]] = {}
+    for alert in alerts:
+        by_account.setdefault(alert.account_id, []).append(alert)
+
+    values = []
+    # Sorted, so that two workers with alerts of the same accounts lock rows in the same order.
+    for account_id in sorted(by_account):
+        found = by_account[account_id]
+        outcome = max(shown_outcome(alert) for alert in found)
+        risks = [alert.risk for alert in found if alert.risk is not None]
+        values.append(
+            {
+                "account_id": account_id,
+                "outcome": outcome,
+                "risk": max(risks, default=None),
+                "amount": sum((alert.amount for alert in found), Decimal(0)),
+                "alert_count": len(found),
+                "priority": max(
+                    priority(shown_outcome(a), a.shown_risk, float(a.amount)) for a in found
+                ),
+                "opened_at": now,
+                "updated_at": now,
+                "due_at": now + DUE[Outcome(outcome)],
+            }
+        )
+    new = upsert(Case)
+    joined = session.execute(
+        new.on_conflict_do_update(
+            index_elements=[Case.account_id],
+            index_where=literal_column(f"status IN {OPEN_STATUSES}"),
+            set_={
+                "outcome": func.greatest(Case.outcome, new.excluded.outcome),
+                "risk": func.greatest(Case.risk, new.excluded.risk),
+                "amount": Case.amount + new.excluded.amount,
+                "alert_count": Case.alert_count + new.excluded.alert_count,
+                "priority": func.greatest(Case.priority, new.excluded.priority),
+                "due_at": func.least(Case.due_at, new.excluded.due_at),
+                "updated_at": new.excluded.updated_at,
+                "version": Case.version + 1,
+            },
+        ).returning(Case.id, Case.account_id, literal_column("xmax = 0").label("opened")),
+        values,
+    ).all()
+    case_of = {row.account_id: row.id for row in joined}
+    session.execute(
+        insert(Alert),
+        [
+            {
+                "case_id": case_of[alert.account_id],
+                "partition": alert.partition,
+                "offset": alert.offset,
+                "transaction_id": alert.transaction_id,
+                "outcome": alert.outcome,
+                "rule": alert.rule,
+                "risk": alert.risk,
+                "added_at": now,
+            }
+            for alert in alerts
+        ],
+    )
+    events = [
+        {"case_id": row.id, "kind": "opened", "actor_id": None, "at": now, "data": {}}
+        for row in joined
+        if row.opened
+    ]
+    events += [
+        {
+            "case_id": case_of[alert.account_id],
+            "kind": "alert_added",
+            "actor_id": None,
+            "at": now,
+            "data": {"transaction_id": alert.transaction_id},
+        }
+        for alert in alerts
+    ]
+    session.execute(insert(CaseEvent), events)
+
+
+def shown_outcome(alert: NewAlert) -> int:
+    """What analysts see: a blind-spot draw looks like a review."""
+    return int(Outcome.REVIEW) if alert.rule == Rule.BLIND_SPOT else alert.outcome
