@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import func, insert, literal_column
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -68,7 +69,7 @@ def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> N
             }
         )
     new = upsert(Case)
-    joined = session.execute(
+    joined: Sequence[Any] = session.execute(
         new.on_conflict_do_update(
             index_elements=[Case.account_id],
             index_where=literal_column(f"status IN {OPEN_STATUSES}"),

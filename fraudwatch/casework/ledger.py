@@ -36,7 +36,6 @@ COLUMNS = (
     "country",
     "device_id",
     "payload",
-    "payload_sha256",
     "features",
     "features_version",
     "anomaly_score",
@@ -68,7 +67,6 @@ class Scored:
     offsets: Sequence[int]
     transactions: Sequence[Transaction]
     payloads: Sequence[bytes]
-    content_sha256: Sequence[bytes]
     features: npt.NDArray[np.float64]
     features_version: str
     anomaly_score: npt.NDArray[np.float64]
@@ -122,13 +120,12 @@ def copy_text(scored: Scored) -> str:
         row: _text(msgspec.json.encode(found).decode()) for row, found in scored.reasons.items()
     }
     lines = []
-    for row, (partition, offset, t, payload, sha) in enumerate(
+    for row, (partition, offset, t, payload) in enumerate(
         zip(
             scored.partitions,
             scored.offsets,
             scored.transactions,
             scored.payloads,
-            scored.content_sha256,
             strict=True,
         )
     ):
@@ -136,7 +133,7 @@ def copy_text(scored: Scored) -> str:
             f"{partition}\t{offset}\t{_text(t.transaction_id)}\t{_text(t.account_id)}\t"
             f"{t.event_time.isoformat()}\t{t.amount}\t{t.currency}\t{_text(t.merchant_id)}\t"
             f"{_text(t.merchant_category)}\t{_text(t.channel)}\t{_text(t.country)}\t"
-            f"{_text(t.device_id)}\t\\\\x{payload.hex()}\t\\\\x{sha.hex()}\t"
+            f"{_text(t.device_id)}\t\\\\x{payload.hex()}\t"
             f"\\\\x{feature_hex[row * width : (row + 1) * width]}\t{scored.features_version}\t"
             f"{anomaly[row]}\t{risk[row]}\t{challenger[row]}\t{outcome[row]}\t{rule[row]}\t"
             f"{reasons.get(row, _NULL)}\t{tail}"
@@ -155,16 +152,16 @@ def write(session: Session, scored: Scored) -> None:
         copy.write(copy_text(scored))
 
 
-def known_content(session: Session, transaction_ids: Sequence[str]) -> dict[str, bytes]:
-    """SHA-256 of the content of those transactions that the ledger already holds."""
+def stored_payloads(session: Session, transaction_ids: Sequence[str]) -> dict[str, bytes]:
+    """The messages of those transactions that the ledger already holds, by transaction id."""
     if not transaction_ids:
         return {}
     rows = session.execute(
-        select(LedgerRow.transaction_id, LedgerRow.payload_sha256).where(
+        select(LedgerRow.transaction_id, LedgerRow.payload).where(
             LedgerRow.transaction_id == any_(literal(list(transaction_ids), ARRAY(Text)))
         )
     )
-    return {row.transaction_id: bytes(row.payload_sha256) for row in rows}
+    return {row.transaction_id: bytes(row.payload) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,6 @@ class LedgerRow(Base):
     country: Mapped[str | None]
     device_id: Mapped[str | None]
     payload: Mapped[bytes]
-    payload_sha256: Mapped[bytes]
     features: Mapped[bytes]
     features_version: Mapped[str]
     anomaly_score: Mapped[float | None]

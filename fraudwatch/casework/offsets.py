@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework.models import DeadLetter, OutboxRow, StreamGap, StreamOffset
 from fraudwatch.errors import Fenced
+from streams.dead_letters import Rejected, envelope
 from streams.source import RecordBatch
 
 
@@ -30,25 +31,17 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """A partition moves from `expected` to `new`; decisions below `published` are published."""
+    """A partition moves from `expected` to `new`; decisions below `published` are published.
+
+    `first` is given once, when reading begins at an offset above 0 because earlier messages had
+    left the topic before fraudwatch was there.
+    """
 
     partition: int
     expected: int
     new: int
     published: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A message that becomes a dead letter: offsets `offset <= o < next_offset`."""
-
-    partition: int
-    offset: int
-    next_offset: int
-    reason: str
-    field: str
-    detail: str
-    raw: bytes
+    first: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +91,9 @@ def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetim
     lost = []
     for move in sorted(moves, key=lambda m: m.partition):
         values: dict[str, object] = {"next_offset": move.new, "updated_at": now}
-        if move.published is not None:
+        if move.first is not None:
+            values["first_offset"] = values["published_offset"] = move.first
+        elif move.published is not None:
             values["published_offset"] = case(
                 (StreamOffset.published_offset < move.published, move.published),
                 else_=StreamOffset.published_offset,
@@ -177,13 +172,9 @@ def record_dead_letters(
     rejected: Sequence[Rejected],
     *,
     dead_letter_topic: str,
-    envelope: Mapping[int, bytes],
     now: datetime,
 ) -> None:
-    """Put messages aside, with an outbox row each for the dead-letter topic.
-
-    `envelope` holds the message to publish for each index of `rejected`.
-    """
+    """Put messages aside, with an outbox row each for the dead-letter topic."""
     if not rejected:
         return
     session.execute(
@@ -210,9 +201,9 @@ def record_dead_letters(
                 "topic": dead_letter_topic,
                 "key": None,
                 "message_id": f"{topic}-{r.partition}-{r.offset}",
-                "payload": envelope[index],
+                "payload": envelope(topic, r),
                 "created_at": now,
             }
-            for index, r in enumerate(rejected)
+            for r in rejected
         ],
     )

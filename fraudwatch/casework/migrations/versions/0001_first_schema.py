@@ -59,7 +59,6 @@ def upgrade() -> None:
         sa.Column("country", sa.Text(), nullable=True),
         sa.Column("device_id", sa.Text(), nullable=True),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
-        sa.Column("payload_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("features", sa.LargeBinary(), nullable=False),
         sa.Column("features_version", sa.Text(), nullable=False),
         sa.Column("anomaly_score", sa.Double(), nullable=True),
