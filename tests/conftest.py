@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import uuid
@@ -15,15 +14,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import db
 from fraudwatch.casework.embedded import start_embedded, stop_embedded
+from tests.parts import skip_or_fail
 
-REQUIRED = frozenset(filter(None, os.environ.get("FRAUDWATCH_REQUIRE", "").split(",")))
+__all__ = ["skip_or_fail"]
 
-
-def skip_or_fail(part: str, reason: str) -> None:
-    """Skip loudly, or fail where `FRAUDWATCH_REQUIRE` names the part."""
-    if part in REQUIRED:
-        pytest.fail(f"FRAUDWATCH_REQUIRE={part}, but {reason}", pytrace=False)
-    pytest.skip(f"SKIPPED {part.upper()}: {reason}")
+pytest_plugins = ["tests.kafka_broker"]
 
 
 @pytest.fixture(scope="session")
