@@ -1,0 +1,156 @@
+"""The queue: which cases wait, which comes next, page by page.
+
+A lease that has ended counts as ended everywhere at once, without a job that sweeps: the case shows
+as waiting, and whoever claims it next records the expiry.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy.orm import Session
+
+from fraudwatch.casework import service
+from fraudwatch.casework.models import Case
+from fraudwatch.domain.access import Actor, Permission
+from fraudwatch.domain.case import OPEN, CaseStatus
+from fraudwatch.domain.decision import Outcome
+from fraudwatch.errors import Invalid, NotAllowed
+
+MAX_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFilter:
+    """What to list; None is "any". `status` empty is "any"."""
+
+    status: frozenset[CaseStatus] = frozenset()
+    outcome: Outcome | None = None
+    account_id: str | None = None
+    claimed_by: int | None = None  # user id, of a lease that runs
+    opened_from: datetime | None = None
+    opened_before: datetime | None = None
+    late: bool | None = None  # open and past its due time
+
+
+WAITING = frozenset({CaseStatus.NEW, CaseStatus.REOPENED})
+
+
+def list_cases(
+    session: Session,
+    wanted: CaseFilter,
+    *,
+    now: datetime,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[list[Case], str | None]:
+    """Cases by priority, then oldest first, and the cursor of the next page (None: no more).
+
+    The cursor holds only the id of the last case: a position by priority would tell its reader the
+    risk. Raises `Invalid` on a cursor that is not ours.
+    """
+    if not 1 <= limit <= MAX_LIMIT:
+        raise Invalid(f"limit must be from 1 to {MAX_LIMIT}")
+    query = select(Case).where(*_conditions(wanted, now))
+    if cursor is not None:
+        last = select(Case.priority, Case.id).where(Case.id == read_cursor(cursor)).subquery()
+        query = query.where(
+            or_(
+                Case.priority < select(last.c.priority).scalar_subquery(),
+                and_(
+                    Case.priority == select(last.c.priority).scalar_subquery(),
+                    Case.id > select(last.c.id).scalar_subquery(),
+                ),
+            )
+        )
+    rows = session.scalars(query.order_by(Case.priority.desc(), Case.id).limit(limit + 1)).all()
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return list(rows), make_cursor(rows[-1].id) if more else None
+
+
+def next_case(session: Session, actor: Actor, *, now: datetime, lease: timedelta) -> Case | None:
+    """Claim the most urgent waiting case; None when none waits.
+
+    Cases that someone else is claiming at this moment are skipped, so nobody waits and no case is
+    given out twice.
+    """
+    if not actor.may(Permission.CASES_WORK):
+        raise NotAllowed(f"this needs {Permission.CASES_WORK}")
+    found = session.scalar(
+        select(Case)
+        .where(Case.status.in_(OPEN), _waiting(now))
+        .order_by(Case.priority.desc(), Case.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    if found is None:
+        return None
+    return service.take(session, found, actor, now=now, lease=lease)
+
+
+def shown_status(found: Case, now: datetime) -> CaseStatus:
+    """The status, with an ended lease taken as ended."""
+    status = CaseStatus(found.status)
+    if status is CaseStatus.CLAIMED and found.lease_until is not None and found.lease_until <= now:
+        return CaseStatus.NEW
+    return status
+
+
+def make_cursor(key: int | str) -> str:
+    """An opaque cursor that stands after the row of this key."""
+    return base64.urlsafe_b64encode(str(key).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> int:
+    """The key in a cursor of whole numbers. Raises `Invalid`."""
+    text = read_text_cursor(cursor)
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise Invalid("the cursor is not one of ours: begin without it")
+    return int(text)
+
+
+def read_text_cursor(cursor: str) -> str:
+    """The key in a cursor. Raises `Invalid`."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    if not text or "\x00" in text:
+        raise Invalid("the cursor is not one of ours: begin without it")
+    return text
+
+
+def _waiting(now: datetime) -> ColumnElement[bool]:
+    return or_(Case.status.in_(WAITING), Case.lease_until <= now)
+
+
+def _conditions(wanted: CaseFilter, now: datetime) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.status:
+        shown = case(
+            (and_(Case.status == CaseStatus.CLAIMED, Case.lease_until <= now), CaseStatus.NEW),
+            else_=Case.status,
+        )
+        conditions.append(shown.in_(wanted.status))
+        if wanted.status <= OPEN:
+            conditions.append(Case.status.in_(OPEN))  # lets the queue's index serve
+    if wanted.outcome is not None:
+        conditions.append(Case.outcome == wanted.outcome)
+    if wanted.account_id is not None:
+        conditions.append(Case.account_id == wanted.account_id)
+    if wanted.claimed_by is not None:
+        conditions += [Case.claimed_by == wanted.claimed_by, Case.lease_until > now]
+    if wanted.opened_from is not None:
+        conditions.append(Case.opened_at >= wanted.opened_from)
+    if wanted.opened_before is not None:
+        conditions.append(Case.opened_at < wanted.opened_before)
+    if wanted.late is not None:
+        late = and_(Case.status.in_(OPEN), Case.due_at < now)
+        conditions.append(late if wanted.late else ~late)
+    return conditions

@@ -1,0 +1,341 @@
+"""What people read: cases, transactions, accounts, through the lens of their permissions.
+
+Each view takes a fixed number of queries, however long its lists are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session, defer
+
+from fraudwatch.casework import labels, queue
+from fraudwatch.casework.masking import Lens
+from fraudwatch.casework.models import Alert, Case, CaseEvent, LabelRow, LedgerRow, User
+from fraudwatch.casework.schemas import (
+    AccountDetail,
+    AccountSummary,
+    AlertOut,
+    CaseDetail,
+    CaseSummary,
+    EventOut,
+    LabelOut,
+    Page,
+    ReasonOut,
+    TransactionDetail,
+    TransactionOut,
+)
+from fraudwatch.domain.case import OPEN, CaseStatus, Resolution, action_of
+from fraudwatch.domain.decision import Outcome
+from fraudwatch.errors import NotFound
+
+HISTORY = 50  # transactions of the account shown with a case
+
+_HEAVY = (
+    defer(LedgerRow.payload, raiseload=True),
+    defer(LedgerRow.features, raiseload=True),
+    defer(LedgerRow.reasons, raiseload=True),
+)
+
+
+class _Extra(msgspec.Struct, frozen=True):
+    """Fields of a received transaction that are not columns of the ledger."""
+
+    ip: Any = None
+    latitude: Any = None
+    longitude: Any = None
+    counterparty_id: Any = None
+    customer_id: Any = None
+    attributes: dict[str, Any] = {}
+
+
+def case_page(
+    session: Session,
+    lens: Lens,
+    wanted: queue.CaseFilter,
+    *,
+    now: datetime,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[CaseSummary]:
+    """One page of the queue. Two queries."""
+    rows, next_cursor = queue.list_cases(session, wanted, now=now, cursor=cursor, limit=limit)
+    names = _names(session, {r.claimed_by for r in rows} | {r.resolved_by for r in rows})
+    return Page[CaseSummary](
+        items=[CaseSummary(**_summary(row, lens, names, now)) for row in rows],
+        next_cursor=next_cursor,
+    )
+
+
+def case_summary(session: Session, lens: Lens, case: Case, *, now: datetime) -> CaseSummary:
+    """A case as in a list."""
+    names = _names(session, {case.claimed_by, case.resolved_by})
+    return CaseSummary(**_summary(case, lens, names, now))
+
+
+def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) -> CaseDetail:
+    """All that a person needs to decide: alerts with reasons, the account's past, what happened."""
+    case = session.get(Case, case_id)
+    if case is None:
+        raise NotFound(f"there is no case {case_id}")
+    alerts = session.execute(
+        select(Alert, LedgerRow)
+        .join(LedgerRow, LedgerRow.transaction_id == Alert.transaction_id)
+        .where(Alert.case_id == case_id)
+        .order_by(Alert.outcome.desc(), Alert.id.desc())
+        .options(*_HEAVY[:2])
+    ).all()
+    history = session.execute(_history(case.account_id).limit(HISTORY)).all()
+    events = session.scalars(
+        select(CaseEvent).where(CaseEvent.case_id == case_id).order_by(CaseEvent.id)
+    ).all()
+    truth = labels.of_transactions(
+        session,
+        [row.transaction_id for _, row in alerts] + [row.transaction_id for row, _ in history],
+    )
+    names = _names(
+        session, {case.claimed_by, case.resolved_by, *(event.actor_id for event in events)}
+    )
+    return CaseDetail(
+        **_summary(case, lens, names, now),
+        alerts=[
+            AlertOut(
+                id=alert.id,
+                added_at=alert.added_at,
+                outcome=lens.outcome(alert.outcome, alert.rule),
+                risk=lens.risk(alert.risk),
+                rule=lens.rule(alert.rule),
+                reasons=_reasons(row),
+                transaction=_transaction(row, case_id, truth, lens),
+            )
+            for alert, row in alerts
+        ],
+        account=_account(session, case.account_id, lens),
+        history=_transactions(history, truth, lens),
+        events=[_event(event, names) for event in events],
+    )
+
+
+def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> TransactionDetail:
+    """One transaction with everything known of it."""
+    found = session.execute(
+        select(LedgerRow, Alert.case_id)
+        .outerjoin(Alert, Alert.transaction_id == LedgerRow.transaction_id)
+        .where(LedgerRow.transaction_id == transaction_id)
+    ).first()
+    if found is None:
+        raise NotFound("there is no transaction with this id")
+    row, case_id = found
+    truth = labels.of_transactions(session, [transaction_id])
+    extra = msgspec.json.decode(row.payload, type=_Extra)
+    return TransactionDetail(
+        **_transaction(row, case_id, truth, lens).model_dump(exclude={"amount", "label"}),
+        amount=row.amount,
+        label=next((_label(found, lens) for found in truth.get(transaction_id, [])), None),
+        ip=lens.optional_id(_string(extra.ip)),
+        latitude=lens.place(_number(extra.latitude)),
+        longitude=lens.place(_number(extra.longitude)),
+        counterparty_id=lens.optional_id(_string(extra.counterparty_id)),
+        customer_id=lens.optional_id(_string(extra.customer_id)),
+        attributes=lens.attributes(
+            {k: v for k, v in extra.attributes.items() if isinstance(v, int | float | str)}
+        ),
+        reasons=_reasons(row),
+        labels=[_label(label, lens) for label in truth.get(transaction_id, [])],
+        rule=lens.rule(row.rule),
+        model_id=row.model_id,
+        policy_id=row.policy_id,
+        profile_version=row.profile_version,
+        features_version=row.features_version,
+    )
+
+
+def transaction_page(
+    session: Session,
+    lens: Lens,
+    account_id: str,
+    *,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page[TransactionOut]:
+    """An account's transactions, newest first. Two queries."""
+    query = _history(account_id)
+    if cursor is not None:
+        last = select(LedgerRow.event_time, LedgerRow.transaction_id).where(
+            LedgerRow.account_id == account_id,
+            LedgerRow.transaction_id == queue.read_text_cursor(cursor),
+        )
+        at = last.with_only_columns(LedgerRow.event_time).scalar_subquery()
+        key = last.with_only_columns(LedgerRow.transaction_id).scalar_subquery()
+        query = query.where(
+            (LedgerRow.event_time < at)
+            | ((LedgerRow.event_time == at) & (LedgerRow.transaction_id < key))
+        )
+    rows = session.execute(query.limit(limit + 1)).all()
+    more = len(rows) > limit
+    rows = rows[:limit]
+    truth = labels.of_transactions(session, [row.transaction_id for row, _ in rows])
+    return Page[TransactionOut](
+        items=_transactions(rows, truth, lens),
+        next_cursor=queue.make_cursor(rows[-1][0].transaction_id) if more else None,
+    )
+
+
+def account_detail(session: Session, lens: Lens, account_id: str) -> AccountDetail:
+    """An account and its newest transactions. Raises `NotFound` for one never seen."""
+    summary = _account(session, account_id, lens)
+    if summary.transactions == 0:
+        raise NotFound("there is no account with this id")
+    page = transaction_page(session, lens, account_id, limit=HISTORY)
+    return AccountDetail(
+        account_id=summary.account_id,
+        transactions=summary.transactions,
+        first_event=summary.first_event,
+        last_event=summary.last_event,
+        amounts=summary.amounts,
+        cases=summary.cases,
+        history=page.items,
+    )
+
+
+def _history(account_id: str) -> Select[LedgerRow, int]:
+    return (
+        select(LedgerRow, Alert.case_id)
+        .outerjoin(Alert, Alert.transaction_id == LedgerRow.transaction_id)
+        .where(LedgerRow.account_id == account_id)
+        .order_by(LedgerRow.event_time.desc(), LedgerRow.transaction_id.desc())
+        .options(*_HEAVY)
+    )
+
+
+def _account(session: Session, account_id: str, lens: Lens) -> AccountSummary:
+    sums = session.execute(
+        select(
+            LedgerRow.currency,
+            func.count(),
+            func.sum(LedgerRow.amount),
+            func.min(LedgerRow.event_time),
+            func.max(LedgerRow.event_time),
+        )
+        .where(LedgerRow.account_id == account_id)
+        .group_by(LedgerRow.currency)
+        .order_by(LedgerRow.currency)
+    ).all()
+    kind = func.coalesce(Case.resolution, "open")
+    cases = session.execute(
+        select(kind, func.count()).where(Case.account_id == account_id).group_by(kind)
+    ).all()
+    return AccountSummary(
+        account_id=lens.id(account_id),
+        transactions=sum(row[1] for row in sums),
+        first_event=min((row[3] for row in sums), default=None),
+        last_event=max((row[4] for row in sums), default=None),
+        amounts={row[0]: row[2] for row in sums},
+        cases={row[0]: row[1] for row in cases},
+    )
+
+
+def _summary(case: Case, lens: Lens, names: dict[int, str], now: datetime) -> dict[str, Any]:
+    status = queue.shown_status(case, now)
+    held = status is CaseStatus.CLAIMED
+    resolution = Resolution(case.resolution) if case.resolution else None
+    return {
+        "id": case.id,
+        "account_id": lens.id(case.account_id),
+        "status": status.value,
+        "outcome": Outcome(case.outcome).word,
+        "risk": lens.risk(case.risk),
+        "amount": case.amount,
+        "alert_count": case.alert_count,
+        "version": case.version,
+        "opened_at": case.opened_at,
+        "updated_at": case.updated_at,
+        "due_at": case.due_at,
+        "late": status in OPEN and case.due_at < now,
+        "claimed_by": names.get(case.claimed_by) if held and case.claimed_by else None,
+        "claimed_by_me": held and case.claimed_by == lens.actor.user_id,
+        "lease_until": case.lease_until if held else None,
+        "resolution": resolution,
+        "reason_codes": case.reason_codes or [],
+        "resolved_by": names.get(case.resolved_by) if case.resolved_by else None,
+        "resolved_at": case.resolved_at,
+        "action": action_of(resolution).value if resolution else None,
+    }
+
+
+def _names(session: Session, ids: set[int | None]) -> dict[int, str]:
+    rows = session.execute(select(User.id, User.name).where(User.id.in_(ids - {None})))
+    return {row.id: row.name for row in rows}
+
+
+def _event(event: CaseEvent, names: dict[int, str]) -> EventOut:
+    """Only the parts of an event's data that any reader of the case may see."""
+    data = event.data
+    return EventOut(
+        id=event.id,
+        kind=event.kind,
+        at=event.at,
+        actor=names.get(event.actor_id) if event.actor_id else None,
+        text=data.get("text") or None,
+        transaction_id=data.get("transaction_id"),
+        resolution=data.get("resolution"),
+        reason_codes=data.get("reason_codes") or [],
+    )
+
+
+def _transactions(
+    rows: Sequence[Row[LedgerRow, int]],
+    truth: dict[str, list[LabelRow]],
+    lens: Lens,
+) -> list[TransactionOut]:
+    return [_transaction(row, case_id, truth, lens) for row, case_id in rows]
+
+
+def _transaction(
+    row: LedgerRow, case_id: int | None, truth: dict[str, list[LabelRow]], lens: Lens
+) -> TransactionOut:
+    known = truth.get(row.transaction_id)
+    return TransactionOut(
+        transaction_id=row.transaction_id,
+        account_id=lens.id(row.account_id),
+        event_time=row.event_time,
+        amount=row.amount,
+        currency=row.currency,
+        merchant_id=row.merchant_id,
+        merchant_category=row.merchant_category,
+        channel=row.channel,
+        country=row.country,
+        device_id=lens.optional_id(row.device_id),
+        outcome=lens.outcome(row.outcome, row.rule),
+        risk=lens.risk(row.risk),
+        scored_at=row.scored_at,
+        case_id=case_id,
+        label=_label(known[0], lens) if known else None,
+    )
+
+
+def _label(label: LabelRow, lens: Lens) -> LabelOut:
+    return LabelOut(
+        fraud=label.fraud,
+        source=lens.source(label.source),
+        known_at=label.known_at,
+        case_id=label.case_id,
+    )
+
+
+def _reasons(row: LedgerRow) -> list[ReasonOut]:
+    """Ranked, the heaviest first."""
+    found = [ReasonOut.model_validate(reason) for reason in row.reasons or []]
+    return sorted(found, key=lambda reason: -reason.weight)
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
