@@ -11,7 +11,7 @@ find_python = for python in $(PYTHON) python3 python3.13 python3.12 python3.11 p
 	'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then echo $$python; exit; fi; done
 
-.PHONY: run install develop test check format soak bench lock clean
+.PHONY: run install develop test check format docs soak bench lock clean
 .DEFAULT_GOAL := run
 
 run: install ## start everything: database, stream, worker, API, console
@@ -34,6 +34,9 @@ check: develop ## style, types, import directions, documentation
 format: develop ## bring the code into its one form
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: develop ## write the reference pages of docs/ from the code
+	$(BIN)/python -m tests.docs.reference
 
 soak: develop ## the long runs that `make test` leaves out
 	$(BIN)/pytest -m soak $(PYTEST_ARGS)

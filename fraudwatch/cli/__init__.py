@@ -1,0 +1,102 @@
+"""The commands. Thin: each reads settings, asks `fraudwatch.bootstrap` for parts, and runs them.
+
+A command's module is imported when the command runs, not before: the parts behind some of them
+(compiled kernels, detectors, the web framework) take seconds to import, and `fraudwatch --help`
+must answer at once. `COMMANDS` is the one table of all of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import version as installed_version
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from fraudwatch.errors import FraudwatchError
+
+
+class Command(NamedTuple):
+    """Where a command lives (`module` in this package, `name` a function or a `Typer` in it)."""
+
+    module: str
+    name: str
+    group: str
+    help: str
+
+
+_STREAM, _OPERATE = "Stream", "Operate"
+
+COMMANDS: dict[str, Command] = {
+    "verify": Command("stream", "verify", _STREAM, "Prove that each message was decided once."),
+    "migrate": Command("operate", "migrate", _OPERATE, "Bring the database to this version."),
+    "users": Command("operate", "users", _OPERATE, "Create, list and disable people."),
+    "tokens": Command("operate", "tokens", _OPERATE, "Create and revoke tokens for programs."),
+}
+
+
+class _Deferred(TyperCommand):
+    """Stands for a command in `--help`; becomes the real one when arguments are parsed."""
+
+    def __init__(self, name: str, command: Command) -> None:
+        super().__init__(name, help=command.help, rich_help_panel=command.group)
+        self.command = command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        return load(self.command).make_context(info_name, args, parent, **extra)
+
+
+class _Commands(TyperGroup):
+    """The group of `COMMANDS`."""
+
+    def __init__(self, **attrs: Any) -> None:
+        deferred = {name: _Deferred(name, command) for name, command in COMMANDS.items()}
+        super().__init__(**attrs | {"commands": deferred})
+
+
+def load(command: Command) -> Any:
+    """Import a command's module and build the command."""
+    found = getattr(importlib.import_module(f"{__name__}.{command.module}"), command.name)
+    if not isinstance(found, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command()(found)
+        found = single
+    return typer.main.get_command(found)
+
+
+app = typer.Typer(
+    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fraudwatch {installed_version('fraudwatch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Finds anomalous financial transactions and has people decide what they mean.
+
+    Settings come from the environment (FRAUDWATCH_…): see docs/settings.md.
+    """
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 an error of ours, 2 wrong usage, 130 interrupted."""
+    try:
+        app(prog_name="fraudwatch")
+    except FraudwatchError as error:
+        typer.echo(f"fraudwatch: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

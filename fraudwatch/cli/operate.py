@@ -1,0 +1,133 @@
+"""Commands of the operator: the database's schema, people, tokens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fraudwatch import bootstrap
+from fraudwatch.casework import auth
+from fraudwatch.casework import users as people
+from fraudwatch.clock import SystemClock
+from fraudwatch.domain.access import Role
+from fraudwatch.settings import load_settings
+
+users = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Create, list and disable people."
+)
+tokens = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Create and revoke tokens for programs."
+)
+
+Name = Annotated[str, typer.Argument(help="The user's name, as given at sign-in.")]
+TokenName = Annotated[str, typer.Option("--name", help="What the token is for.")]
+
+
+def migrate() -> None:
+    """Bring the database to this version."""
+    bootstrap.migrate_database(load_settings())
+    typer.echo("the database schema is at this program's version")
+
+
+@users.command()
+def create(
+    name: Name,
+    role: Annotated[Role, typer.Option(help="What the user does here.")],
+    display_name: Annotated[str, typer.Option(help="Shown to others; the name if empty.")] = "",
+) -> None:
+    """Create a user; a person gets a one-time password, to be changed at the first sign-in."""
+    password = None if role is Role.SERVICE else people.one_time_password()
+    with bootstrap.open_sessions(load_settings()).begin() as session:
+        people.create(
+            session,
+            auth.Passwords(),
+            name=name,
+            display_name=display_name or name,
+            role=role,
+            password=password,
+            must_change=True,
+            now=SystemClock().now(),
+        )
+    if password is None:
+        typer.echo(f"created the service {name}; next: fraudwatch tokens create {name} --name ...")
+    else:
+        typer.echo(f"created {name} ({role.value}), one-time password: {password}")
+
+
+@users.command(name="list")
+def list_users() -> None:
+    """List all users."""
+    table = Table("Name", "Role", "Shown as", "State", box=None)
+    now = SystemClock().now()
+    with bootstrap.open_sessions(load_settings())() as session:
+        for user in people.everyone(session):
+            locked = user.locked_until is not None and user.locked_until > now
+            state = "disabled" if user.disabled else "locked" if locked else ""
+            table.add_row(user.name, user.role, user.display_name, state)
+    Console().print(table)
+
+
+@users.command()
+def reset_password(name: Name) -> None:
+    """Give a person a new one-time password; open sessions end."""
+    password = people.one_time_password()
+    with bootstrap.open_sessions(load_settings()).begin() as session:
+        people.set_password(
+            session,
+            auth.Passwords(),
+            people.get(session, name),
+            password,
+            must_change=True,
+            now=SystemClock().now(),
+        )
+    typer.echo(f"one-time password of {name}: {password}")
+
+
+@users.command()
+def disable(name: Name) -> None:
+    """Shut a user out at once; what they did stays."""
+    _set_disabled(name, disabled=True)
+
+
+@users.command()
+def enable(name: Name) -> None:
+    """Let a disabled user in again."""
+    _set_disabled(name, disabled=False)
+
+
+def _set_disabled(name: str, *, disabled: bool) -> None:
+    with bootstrap.open_sessions(load_settings()).begin() as session:
+        people.set_disabled(session, people.get(session, name), disabled, now=SystemClock().now())
+    typer.echo(f"{name} is {'disabled' if disabled else 'enabled'}")
+
+
+@tokens.command(name="create")
+def create_token(
+    user: Name,
+    name: TokenName,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is good for.")] = 365,
+) -> None:
+    """Create a token that acts as the user; it is shown this once, on standard output."""
+    with bootstrap.open_sessions(load_settings()).begin() as session:
+        token = people.create_token(
+            session,
+            people.get(session, user),
+            name=name,
+            lifetime=timedelta(days=days),
+            now=SystemClock().now(),
+        )
+    typer.echo(token)
+
+
+@tokens.command()
+def revoke(user: Name, name: TokenName) -> None:
+    """End all tokens of this name of the user."""
+    with bootstrap.open_sessions(load_settings()).begin() as session:
+        ended = people.revoke_tokens(
+            session, people.get(session, user), name, now=SystemClock().now()
+        )
+    typer.echo(f"{ended} ended")

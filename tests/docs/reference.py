@@ -1,0 +1,126 @@
+"""Writes the parts of the documentation that the code knows best: settings, metrics, commands.
+
+`make docs` puts them between the markers in docs/; a test fails when they are stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from prometheus_client.metrics import MetricWrapperBase
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+from fraudwatch import telemetry
+from fraudwatch.cli import COMMANDS, load
+from fraudwatch.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+BEGIN = "<!-- begin: written by `make docs` -->"
+END = "<!-- end -->"
+
+
+def settings_table() -> str:
+    """Each setting: variable, default, meaning."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        assert default is not PydanticUndefined, name
+        shown = "(empty)" if default == "" else f"`{default}`"
+        rows.append((f"`FRAUDWATCH_{name.upper()}`", shown, field.description or ""))
+    return _table(("Variable", "Default", "Meaning"), rows)
+
+
+def metrics_table() -> str:
+    """Each metric: name, kind, labels, meaning."""
+    rows: list[tuple[str, ...]] = []
+    for value in vars(telemetry).values():
+        if isinstance(value, MetricWrapperBase):
+            kind = value._type
+            name = value._name + ("_total" if kind == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in value._labelnames)
+            rows.append((f"`{name}`", str(kind), labels, value._documentation))
+    return _table(("Metric", "Kind", "Labels", "Meaning"), sorted(rows))
+
+
+def commands_text() -> str:
+    """Each command: what it does, its arguments and options."""
+    parts = []
+    for name, command in COMMANDS.items():
+        for path, leaf in _leaves(name, load(command)):
+            parts.append(f"### `fraudwatch {path}`\n\n{_plain(leaf.help)}\n")
+            rows = [
+                (_spelling(parameter), _default(parameter), getattr(parameter, "help", "") or "")
+                for parameter in leaf.params
+            ]
+            if rows:
+                parts.append(_table(("Argument or option", "Default", "Meaning"), rows) + "\n")
+    return "\n".join(parts).rstrip()
+
+
+REFERENCES = {
+    "docs/settings.md": settings_table,
+    "docs/metrics.md": metrics_table,
+    "docs/commands.md": commands_text,
+}
+
+
+def between_markers(text: str) -> str:
+    """What stands between the markers of a document."""
+    return text.split(BEGIN, 1)[1].split(END, 1)[0].strip()
+
+
+def main() -> None:
+    """Rewrite the generated parts."""
+    for path, render in REFERENCES.items():
+        file = ROOT / path
+        text = file.read_text()
+        head, rest = text.split(BEGIN, 1)
+        tail = rest.split(END, 1)[1]
+        file.write_text(f"{head}{BEGIN}\n\n{render()}\n\n{END}{tail}")
+        typer.echo(f"wrote {path}")
+
+
+def _leaves(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", None)
+    if not children:
+        yield path, command
+        return
+    for name, child in children.items():
+        yield from _leaves(f"{path} {name}", child)
+
+
+def _plain(help_text: str | None) -> str:
+    return "\n".join(line.strip() for line in (help_text or "").strip().splitlines())
+
+
+def _spelling(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"`{parameter.name.upper()}`"
+    return ", ".join(f"`{option}`" for option in parameter.opts + parameter.secondary_opts)
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    default = parameter.default
+    if default is None or default == "" or callable(default):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |"
+        for line in lines
+    )
+
+
+if __name__ == "__main__":
+    main()
