@@ -8,14 +8,27 @@ by the caller (in PostgreSQL): a carrier starts a partition only where it is tol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from fraudwatch.errors import ConfigurationError, Invalid
+
+RAW_LIMIT = 65_536
+MAX_MESSAGE_BYTES = 900_000
+"""Most bytes of key, value and headers of one message, on either carrier: below what a Kafka
+broker takes by default, with room for a batch's own bytes."""
+
+Headers = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """Offsets `first_offset <= o < next_offset` that the carrier could not read."""
+    """Offsets `first_offset <= o < next_offset` that the carrier could not read.
+
+    `reason` is a sentence without values of the message, `raw` what stood there, where it is
+    known, cut to `RAW_LIMIT` bytes.
+    """
 
     first_offset: int
     next_offset: int
@@ -26,6 +39,9 @@ class Damaged:
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
     """Messages of one partition in offset order, as parallel lists of the same length.
+
+    A message without a value (a tombstone) has the value `b""`. `headers` is empty where no
+    message of the batch has any.
 
     `first_offset` is where the read began and `next_offset` where it goes on. Offsets between
     the two that are neither in `offsets` nor `damaged` hold no message (control records,
@@ -41,6 +57,7 @@ class RecordBatch:
     values: list[bytes]
     timestamps_ms: list[int]
     damaged: tuple[Damaged, ...] = ()
+    headers: list[Headers] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -52,7 +69,7 @@ class Message:
 
     key: bytes | None
     value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +87,25 @@ class Source(Protocol):
     def topic(self) -> str: ...
 
     def changes(self) -> Assignment:
-        """Ownership changes since the last call. Assigned partitions stay paused until `start`."""
+        """Ownership changes since the last call. Assigned partitions stay paused until `start`.
+
+        A partition that was lost and came back is in both sets: revoke first, then assign.
+        """
         ...
 
     def start(self, offsets: Mapping[int, int]) -> None:
-        """Read each partition from the offset given (also used to rewind)."""
+        """Read each partition from the offset given (also used to rewind).
+
+        0 stands for the oldest message there is. A partition no longer owned is left out.
+        """
         ...
 
     def poll(self, timeout: float) -> list[RecordBatch]:
         """Up to the configured number of rows, at most one batch a partition.
 
-        Raises `Unavailable` when the carrier is away. Keeps group membership alive, so call it
-        with `timeout=0` while paused.
+        Waits up to `timeout` seconds for the first message. Raises `Unavailable` when the carrier
+        is away, and `ConfigurationError` when a partition ends before the offset asked for. Keeps
+        group membership alive, so call it with `timeout=0` while paused.
         """
         ...
 
@@ -106,14 +130,23 @@ class Publisher(Protocol):
     """Writes messages; returns when they are durable, raises `Unavailable` if that is unknown.
 
     After `Unavailable` the caller publishes the same again: consumers see repeats, never gaps.
+    Raises `ConfigurationError` for an unknown topic or partition and `Invalid` for a message above
+    `MAX_MESSAGE_BYTES`, before anything is written. Safe to call from several threads.
     """
+
+    def publish_all(self, topic: str, messages: Mapping[int, Sequence[Message]]) -> None:
+        """To several partitions of a topic at once, keeping the order in each."""
+        ...
 
     def publish(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         """To the partition named (decisions go where their transaction came from)."""
         ...
 
     def send(self, topic: str, messages: Sequence[Message]) -> None:
-        """Each to the partition of its key (murmur2, as Kafka's own clients do)."""
+        """Each to the partition of its key (murmur2, as Kafka's own clients do).
+
+        Messages without a key are spread over the partitions.
+        """
         ...
 
     def close(self) -> None: ...
@@ -140,5 +173,22 @@ class Handler(Protocol):
         ...
 
     def idle(self) -> None:
-        """Called between batches: publish what is left, write snapshots, look for new models."""
+        """Called between batches: publish what is left, write snapshots, look for new models.
+
+        May raise `Unavailable` or `Fenced`, as `process` does.
+        """
         ...
+
+
+def check_sizes(messages: Iterable[Message]) -> None:
+    """Raise `Invalid` for a message that Kafka would not take, on either carrier."""
+    for message in messages:
+        size = len(message.value) + len(message.key or b"")
+        size += sum(len(name) + len(value) for name, value in message.headers)
+        if size > MAX_MESSAGE_BYTES:
+            raise Invalid(f"a message of {size} bytes is above the {MAX_MESSAGE_BYTES} allowed")
+
+
+def unknown_topic(topic: str, where: object) -> ConfigurationError:
+    """There is no such topic: what to do."""
+    return ConfigurationError(f"there is no topic {topic!r} at {where}; run `fraudwatch topics`")
