@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import isnan
 from typing import Any
 
 from sqlalchemy import func, insert, literal_column
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework.ledger import Scored
 from fraudwatch.casework.models import OPEN_STATUSES, Alert, Case, CaseEvent
 from fraudwatch.domain.case import priority
 from fraudwatch.domain.decision import Outcome, Rule
+from fraudwatch.policy.rules import Policy, draw
 
 # Promised times until a person has looked; a hold costs the customer more than a look.
 DUE = {Outcome.HIGH_RISK: timedelta(hours=4), Outcome.REVIEW: timedelta(hours=24)}
@@ -124,3 +127,30 @@ def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> N
 def shown_outcome(alert: NewAlert) -> int:
     """What analysts see: a blind-spot draw looks like a review."""
     return int(Outcome.REVIEW) if alert.rule == Rule.BLIND_SPOT else alert.outcome
+
+
+def new_alerts(scored: Scored, policy: Policy, key: bytes) -> list[NewAlert]:
+    """What goes to people. A blind-spot draw gets a stand-in risk from the band of reviews."""
+    alerts = []
+    for row in scored.alerts():
+        transaction = scored.transactions[row]
+        found = float(scored.risk[row])
+        risk = None if isnan(found) else found
+        shown = 1.0 if risk is None else risk
+        if scored.rule[row] == Rule.BLIND_SPOT:
+            place = draw(key, f"place:{transaction.transaction_id}")
+            shown = policy.review_from + place * (policy.high_risk_from - policy.review_from)
+        alerts.append(
+            NewAlert(
+                scored.partitions[row],
+                scored.offsets[row],
+                transaction.transaction_id,
+                transaction.account_id,
+                int(scored.outcome[row]),
+                int(scored.rule[row]),
+                risk,
+                shown,
+                transaction.amount,
+            )
+        )
+    return alerts

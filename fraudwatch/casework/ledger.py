@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Text, any_, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework.models import LedgerRow
 from fraudwatch.domain.decision import Outcome, Reason, Rule, Versions
-from fraudwatch.domain.transaction import Transaction
+from fraudwatch.domain.transaction import Transaction, decode
+from fraudwatch.errors import FraudwatchError
 from streams.source import Message
 
 COLUMNS = (
@@ -52,7 +54,16 @@ COLUMNS = (
 )
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 _COPY = f"COPY ledger ({_NAMES}) FROM STDIN"
+
+
+class AlreadyDecided(FraudwatchError):
+    """A transaction id is in the ledger already."""
+
+    code = "already-decided"
+
+
 _NULL = "\\N"
+_FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +153,20 @@ def copy_text(scored: Scored) -> str:
 
 
 def write(session: Session, scored: Scored) -> None:
-    """COPY the rows within the session's transaction."""
+    """COPY the rows within the session's transaction.
+
+    Raises `AlreadyDecided` when another partition's worker has written one of the transactions.
+    """
     if not len(scored):
         return
     driver = session.connection().connection.driver_connection
     if driver is None:
         raise RuntimeError("the session has no connection")
-    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.write(copy_text(scored))
+    try:
+        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.write(copy_text(scored))
+    except UniqueViolation as error:
+        raise AlreadyDecided("a transaction of this batch was decided meanwhile") from error
 
 
 def stored_payloads(session: Session, transaction_ids: Sequence[str]) -> dict[str, bytes]:
@@ -162,6 +179,11 @@ def stored_payloads(session: Session, transaction_ids: Sequence[str]) -> dict[st
         )
     )
     return {row.transaction_id: bytes(row.payload) for row in rows}
+
+
+def stored(payload: bytes) -> Transaction:
+    """A transaction from the ledger: it was valid when it came, whatever limits hold today."""
+    return decode(payload, now=_FAR_FUTURE, max_bytes=len(payload), max_future_seconds=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,42 @@
+"""What every reader of a stream writes in one transaction besides what it read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from fraudwatch.casework.offsets import (
+    Advance,
+    Gap,
+    advance,
+    record_dead_letters,
+    record_gaps,
+)
+from fraudwatch.telemetry import DEAD_LETTERS
+from streams.dead_letters import Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The moves of a topic's partitions, and the offsets that gave no row."""
+
+    topic: str
+    moves: Sequence[Advance]
+    rejected: Sequence[Rejected]
+    gaps: Sequence[Gap]
+
+    def write(self, session: Session, *, dead_letter_topic: str, now: datetime) -> None:
+        """Advance first: a fenced worker finds out before it writes anything."""
+        advance(session, self.topic, self.moves, now)
+        record_gaps(session, self.topic, self.gaps)
+        record_dead_letters(
+            session, self.topic, self.rejected, dead_letter_topic=dead_letter_topic, now=now
+        )
+
+    def count(self) -> None:
+        """Count dead letters, once the transaction has been committed."""
+        for rejected in self.rejected:
+            DEAD_LETTERS.labels(self.topic, rejected.reason).inc()

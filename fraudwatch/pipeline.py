@@ -1,0 +1,370 @@
+"""The forward path: from bytes on the stream to decisions, cases and what is published.
+
+One batch, step by step (`ForwardPath.process`):
+
+ 1. Publish what an earlier failure left unpublished; read what steers (policy, models, profiles).
+ 2. Decode. What cannot be used is rejected with its reason; repeats are found in the ledger.
+ 3. Features, per partition in offset order: each row against its account's past, then it joins.
+ 4. Score with the champion, and beside it with the challenger, which decides nothing.
+ 5. Policy: risk becomes an outcome. Reasons for the few rows that go to people.
+ 6. ONE database transaction: compare-and-set of the offsets, ledger rows, dead letters, gaps,
+    cases. When it commits, the batch has happened; until then, nothing has.
+ 7. Publish the decisions. Should that fail, or the process die here, they are published again
+    from the ledger: consumers see repeats (same transaction id), never gaps.
+
+Memory of accounts moves on in step 3, before the commit. That is safe because it never outlives a
+failure: a batch that waits for the database keeps its computed result and is written as it is;
+fenced partitions are dropped and loaded anew; any other error ends the process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.orm import Session, sessionmaker
+
+from fraudwatch.casework import intake, ledger, offsets, outbox, steering
+from fraudwatch.casework.checkpoint import Checkpoint
+from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.ledger import Scored
+from fraudwatch.casework.repeats import reject_repeats
+from fraudwatch.clock import Clock
+from fraudwatch.domain.decision import Outcome, Reason, Rule, Versions
+from fraudwatch.domain.transaction import Transaction, decode
+from fraudwatch.errors import Fenced, Unavailable
+from fraudwatch.features.columns import Columns, from_transactions
+from fraudwatch.features.normal import normal_ranges
+from fraudwatch.memory import Memory
+from fraudwatch.policy.rules import Outcomes, Policy, decide
+from fraudwatch.scorers import Scorers
+from fraudwatch.settings import Settings
+from fraudwatch.telemetry import (
+    BATCH_ROWS,
+    DETECTOR_FAILURES,
+    FENCED,
+    PUBLISH_BACKLOG,
+    STAGE_SECONDS,
+    TRANSACTIONS,
+)
+from streams.arrivals import read
+from streams.source import Publisher, RecordBatch
+
+log = logging.getLogger(__name__)
+
+_STEERING_SECONDS = 1.0
+_MARK_SECONDS = 1.0
+_REASONS = 5
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch computed and not yet committed."""
+
+    batches: tuple[tuple[int, int, int], ...]
+    scored: Scored
+    alerts: Sequence[intake.NewAlert]
+    checkpoint: Checkpoint
+
+
+class ForwardPath:
+    """The `Handler` of the transactions topic. One owner calls it, from one thread."""
+
+    def __init__(
+        self,
+        *,
+        sessions: sessionmaker[Session],
+        publisher: Publisher,
+        memory: Memory,
+        scorers: Scorers,
+        settings: Settings,
+        key: bytes,
+        clock: Clock,
+        monotonic: Callable[[], float] = perf_counter,
+    ) -> None:
+        self._sessions = sessions
+        self._publisher = publisher
+        self._memory = memory
+        self._scorers = scorers
+        self._settings = settings
+        self._key = key
+        self._clock = clock
+        self._monotonic = monotonic
+        self._topic = settings.topic_transactions
+        self._prepared: Prepared | None = None
+        self._policy: Policy | None = None
+        self._steering_read = -np.inf
+        self._marked = -np.inf
+
+    def assign(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        """Load account state from the newest snapshot and the ledger rows after it."""
+        self._read_steering()
+        with connect_errors(), self._sessions.begin() as session:
+            return self._memory.load(session, partitions, self._scorers.spec)
+
+    def revoke(self, partitions: frozenset[int]) -> None:
+        if self._prepared and any(p in partitions for p, _, _ in self._prepared.batches):
+            self._abandon()
+        self._memory.drop(partitions)
+
+    def process(self, batches: Sequence[RecordBatch]) -> None:
+        """Take the batches in, once. See the steps at the top of this file."""
+        wanted = tuple((b.partition, b.first_offset, b.next_offset) for b in batches)
+        if self._prepared and self._prepared.batches != wanted:
+            self._abandon()
+        self.publish_backlog()
+        if self._prepared is None:
+            policy = self._read_steering()
+            self._prepared = self._prepare(wanted, batches, policy)
+        prepared = self._prepared
+        try:
+            self._commit(prepared)
+        except Fenced as fenced:
+            FENCED.inc()
+            self._prepared = None
+            log.warning("fenced", extra={"data": {"partitions": sorted(fenced.partitions)}})
+            raise
+        except ledger.AlreadyDecided as error:
+            # Another partition's worker wrote one of these transactions between our look and our
+            # commit. Computed anew, the repeat is found and put aside.
+            self._prepared = None
+            log.warning("raced by another partition; computing the batch anew")
+            raise Fenced(frozenset(p for p, _, _ in wanted)) from error
+        self._prepared = None
+        self._committed(prepared)
+
+    def idle(self) -> None:
+        """Publish what is left, tell the database so, relay the outbox, write due snapshots."""
+        self.publish_backlog()
+        if self._monotonic() - self._marked >= _MARK_SECONDS:
+            self._mark()
+        with connect_errors():
+            outbox.drain(self._sessions, self._publisher)
+        if self._prepared is None:
+            self._snapshot(self._memory.due(self._settings.snapshot_rows))
+
+    def close(self) -> None:
+        """After the last batch: leave a snapshot, so that the next start need not replay."""
+        if self._prepared is None:
+            self._mark()
+            self._snapshot(self._memory.due(1))
+
+    # -- computing a batch ------------------------------------------------------------------
+
+    def _prepare(
+        self,
+        wanted: tuple[tuple[int, int, int], ...],
+        batches: Sequence[RecordBatch],
+        policy: Policy,
+    ) -> Prepared:
+        started = self._monotonic()
+        now = self._clock.now()
+        settings = self._settings
+
+        def decoded(value: bytes) -> Transaction:
+            return decode(
+                value,
+                now=now,
+                max_bytes=settings.max_message_bytes,
+                max_future_seconds=settings.max_future_seconds,
+            )
+
+        fresh = [b for b in batches if b.next_offset > self._memory[b.partition].next_offset]
+        arrivals = [read(b, self._memory[b.partition].next_offset, decoded) for b in fresh]
+        BATCH_ROWS.observe(sum(len(a.offsets) for a in arrivals))
+        started = self._stage("decode", started)
+        with connect_errors(), self._sessions() as session:
+            reject_repeats(session, arrivals)
+        for arrived in arrivals:
+            self._memory[arrived.partition].guard.observe(arrived.offsets, arrived.rejected)
+        started = self._stage("repeats", started)
+
+        spec = self._scorers.spec
+        values, histories, amounts = [], [], []
+        for arrived in arrivals:
+            columns: Columns = from_transactions(arrived.items, spec)
+            found = self._memory[arrived.partition].state.extend(columns, self._scorers.profiles)
+            values.append(found.values)
+            histories.append(found.history_count)
+            amounts.append(columns.amount_e4 / 10_000)
+        features = np.concatenate([np.empty((0, len(spec.names))), *values])
+        history = np.concatenate([np.empty(0, dtype=np.int64), *histories])
+        started = self._stage("features", started)
+
+        scores = self._scorers.score(features)
+        unscored = int(np.isnan(scores.risk).sum())
+        if unscored and self._scorers.champion is not None:
+            DETECTOR_FAILURES.inc(unscored)
+        started = self._stage("score", started)
+
+        transactions = [t for arrived in arrivals for t in arrived.items]
+        outcomes = decide(
+            policy,
+            self._key,
+            risk=scores.risk,
+            amount=np.concatenate([np.empty(0), *amounts]),
+            history_count=history,
+            transaction_ids=[t.transaction_id for t in transactions],
+        )
+        scored = Scored(
+            [a.partition for a in arrivals for _ in a.offsets],
+            [offset for a in arrivals for offset in a.offsets],
+            transactions,
+            [payload for a in arrivals for payload in a.payloads],
+            features,
+            spec.version,
+            scores.anomaly,
+            scores.risk,
+            scores.challenger_risk,
+            outcomes.outcome,
+            outcomes.rule,
+            self._reasons(features, outcomes),
+            Versions(scores.model_id, policy.policy_id, self._scorers.profiles.version),
+            scores.challenger_id,
+            now,
+        )
+        alerts = intake.new_alerts(scored, policy, self._key)
+        self._stage("policy", started)
+        moves, gaps = [], []
+        for batch in fresh:
+            memory = self._memory[batch.partition]
+            first = memory.begins_at(batch)
+            gaps += offsets.gaps_of(batch, memory.next_offset if first is None else first)
+            moves.append(
+                offsets.Advance(
+                    batch.partition,
+                    memory.next_offset,
+                    batch.next_offset,
+                    published=memory.published_offset,
+                    first=first,
+                )
+            )
+        for gap in gaps:
+            if gap.reason == "expired":
+                log.error(
+                    "messages expired before they were read",
+                    extra={"data": {"partition": gap.partition, "from": gap.first_offset}},
+                )
+        rejected = [r for a in arrivals for r in a.rejected]
+        return Prepared(
+            wanted, scored, alerts, Checkpoint(self._topic, tuple(moves), rejected, gaps)
+        )
+
+    def _reasons(self, features: FloatArray, outcomes: Outcomes) -> dict[int, tuple[Reason, ...]]:
+        """Reasons for the rows that go to people; a failure leaves them without, not undecided."""
+        to_people = (outcomes.outcome > Outcome.AUTO_CLEAR) | (outcomes.rule == Rule.BLIND_SPOT)
+        rows = np.flatnonzero(to_people)
+        champion = self._scorers.champion
+        if champion is None or not len(rows):
+            return {}
+        chosen = features[rows]
+        low, high = normal_ranges(self._scorers.spec, chosen)
+        found = champion.reasons(chosen, low, high, top=_REASONS)
+        return dict(zip(rows.tolist(), found, strict=True))
+
+    # -- the one transaction ----------------------------------------------------------------
+
+    def _commit(self, prepared: Prepared) -> None:
+        started = self._monotonic()
+        now = prepared.scored.scored_at
+        with connect_errors(), self._sessions.begin() as session:
+            prepared.checkpoint.write(
+                session, dead_letter_topic=self._settings.topic_dead_letters, now=now
+            )
+            ledger.write(session, prepared.scored)
+            intake.open_cases(session, prepared.alerts, now)
+        self._stage("commit", started)
+
+    def _committed(self, prepared: Prepared) -> None:
+        started = self._monotonic()
+        prepared.checkpoint.count()
+        outcome, count = np.unique(prepared.scored.outcome, return_counts=True)
+        for value, rows in zip(outcome.tolist(), count.tolist(), strict=True):
+            TRANSACTIONS.labels(Outcome(value).word).inc(rows)
+        rows_of: dict[int, int] = {}
+        for partition in prepared.scored.partitions:
+            rows_of[partition] = rows_of.get(partition, 0) + 1
+        for move in prepared.checkpoint.moves:
+            self._memory[move.partition].advanced(move.new, rows_of.get(move.partition, 0))
+        messages = ledger.decisions(prepared.scored)
+        try:
+            for move in prepared.checkpoint.moves:
+                if found := messages.get(move.partition):
+                    self._publisher.publish(self._settings.topic_decisions, move.partition, found)
+                self._memory[move.partition].published_offset = move.new
+        except Unavailable as error:
+            # The batch is committed: it must not be processed again. What is left is published
+            # from the ledger before the next batch is taken.
+            log.warning("decisions wait to be published: %s", error)
+        self._stage("publish", started)
+
+    # -- between batches --------------------------------------------------------------------
+
+    def publish_backlog(self) -> None:
+        """Publish committed decisions that were not published. Raises `Unavailable`."""
+        for partition, memory in self._memory.items():
+            behind = memory.next_offset - memory.published_offset
+            PUBLISH_BACKLOG.labels(str(partition)).set(behind)
+            if not behind:
+                continue
+            with connect_errors(), self._sessions() as session:
+                for reached, messages in ledger.unpublished(
+                    session, partition, memory.published_offset, memory.next_offset
+                ):
+                    if messages:
+                        self._publisher.publish(self._settings.topic_decisions, partition, messages)
+                    memory.published_offset = reached
+
+    def _mark(self) -> None:
+        published = self._memory.unmarked()
+        if published:
+            with connect_errors(), self._sessions.begin() as session:
+                offsets.mark_published(session, self._topic, published)
+            self._memory.mark(published)
+        self._marked = self._monotonic()
+
+    def _snapshot(self, partitions: Iterable[int]) -> None:
+        for partition in partitions:
+            started = self._monotonic()
+            with connect_errors(), self._sessions.begin() as session:
+                self._memory.save(session, partition)
+            self._stage("snapshot", started)
+
+    def _read_steering(self) -> Policy:
+        """The policy; also looks for new models and profiles, at most once a second.
+
+        They take effect at a batch's border; every ledger row names what decided it.
+        """
+        if self._policy and self._monotonic() - self._steering_read < _STEERING_SECONDS:
+            return self._policy
+        with connect_errors(), self._sessions.begin() as session:
+            found = steering.read(session)
+            before = self._scorers.spec.version
+            self._scorers.follow(session, found)
+            if self._scorers.spec.version != before:
+                # Other features need another memory.
+                self._memory.load(session, self._memory.partitions(), self._scorers.spec)
+        self._policy = found.policy
+        self._steering_read = self._monotonic()
+        return self._policy
+
+    def _abandon(self) -> None:
+        """Give up a computed batch: memory of its partitions is ahead, so load it anew."""
+        if self._prepared is None:
+            return
+        partitions = frozenset(p for p, _, _ in self._prepared.batches) & self._memory.partitions()
+        self._prepared = None
+        if partitions:
+            with connect_errors(), self._sessions.begin() as session:
+                self._memory.load(session, partitions, self._scorers.spec)
+
+    def _stage(self, name: str, started: float) -> float:
+        now = self._monotonic()
+        STAGE_SECONDS.labels(name).observe(now - started)
+        return now

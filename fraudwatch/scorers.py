@@ -1,0 +1,110 @@
+"""The models in use: the champion, which decides, and the challenger, which scores beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.orm import Session
+
+from fraudwatch.casework import profile_store
+from fraudwatch.casework.steering import Registered, Steering
+from fraudwatch.detectors.model import Model
+from fraudwatch.errors import BundleError
+from fraudwatch.features.catalogue import FeatureSpec
+from fraudwatch.features.profiles import EMPTY_PROFILES, MerchantProfiles
+
+log = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchScores:
+    """Scores of n rows. NaN: not scored, by a missing or failing model or a row it cannot take."""
+
+    anomaly: FloatArray
+    risk: FloatArray
+    challenger_risk: FloatArray
+    model_id: int | None
+    challenger_id: int | None
+
+
+class Scorers:
+    """Follows what the database says is champion, challenger and current profile version.
+
+    `open_model` loads a bundle by its registration and checks its hash (`BundleError`).
+    """
+
+    def __init__(self, open_model: Callable[[Registered], Model]) -> None:
+        self._open_model = open_model
+        self._champion: tuple[Registered, Model | None] | None = None
+        self._challenger: tuple[Registered, Model | None] | None = None
+        self.profiles: MerchantProfiles = EMPTY_PROFILES
+        self.spec = FeatureSpec()
+
+    @property
+    def champion(self) -> Model | None:
+        """The model that decides; None: there is none, or it cannot be loaded."""
+        return self._champion[1] if self._champion else None
+
+    def follow(self, session: Session, steering: Steering) -> None:
+        """Load what changed. A bundle that cannot be loaded counts as missing, loudly."""
+        self._champion = self._loaded(self._champion, steering.champion)
+        self._challenger = self._loaded(self._challenger, steering.challenger)
+        if self.champion is not None:
+            self.spec = self.champion.spec
+        if steering.profile_version not in ("", self.profiles.version):
+            try:
+                self.profiles = profile_store.load(session, steering.profile_version)
+            except BundleError:
+                log.exception("merchant profiles cannot be used; keeping those before them")
+
+    def _loaded(
+        self, held: tuple[Registered, Model | None] | None, wanted: Registered | None
+    ) -> tuple[Registered, Model | None] | None:
+        if wanted is None:
+            return None
+        if held is not None and held[0] == wanted:
+            return held
+        try:
+            model = self._open_model(wanted)
+        except BundleError:
+            log.exception("model cannot be used", extra={"data": {"model": wanted.name}})
+            return wanted, None
+        log.info("model loaded", extra={"data": {"model": wanted.name}})
+        return wanted, model
+
+    def score(self, features: FloatArray) -> BatchScores:
+        """Scores by both models."""
+        nothing = np.full(len(features), np.nan)
+        anomaly, risk = self._scored(self._champion, features) or (nothing, nothing)
+        beside = self._challenger
+        if beside is not None and beside[1] is not None and beside[1].spec != self.spec:
+            # It needs other features than the champion's: it cannot score beside it.
+            beside = None
+        _, challenger_risk = self._scored(beside, features) or (nothing, nothing)
+        return BatchScores(
+            anomaly,
+            risk,
+            challenger_risk,
+            self._champion[0].model_id if self._champion and self._champion[1] else None,
+            beside[0].model_id if beside and beside[1] else None,
+        )
+
+    def _scored(
+        self, held: tuple[Registered, Model | None] | None, features: FloatArray
+    ) -> tuple[FloatArray, FloatArray] | None:
+        if held is None or held[1] is None or not len(features):
+            return None
+        try:
+            scores = held[1].score(features)
+        except Exception:
+            # Whatever a detector does wrong, its rows go to people: a crash here would stop
+            # every payment, and a cleared row would be a lie.
+            log.exception("model failed", extra={"data": {"model": held[0].name}})
+            return None
+        return scores.anomaly, scores.risk
