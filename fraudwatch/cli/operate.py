@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from fraudwatch import bootstrap
-from fraudwatch.casework import auth
 from fraudwatch.casework import users as people
+from fraudwatch.casework.auth import Passwords
+from fraudwatch.casework.one_time import one_time_password
 from fraudwatch.clock import SystemClock
 from fraudwatch.domain.access import Role
 from fraudwatch.settings import load_settings
@@ -40,16 +41,16 @@ def create(
     display_name: Annotated[str, typer.Option(help="Shown to others; the name if empty.")] = "",
 ) -> None:
     """Create a user; a person gets a one-time password, to be changed at the first sign-in."""
-    password = None if role is Role.SERVICE else people.one_time_password()
+    password = None if role is Role.SERVICE else one_time_password()
     with bootstrap.open_sessions(load_settings()).begin() as session:
-        people.create(
+        people.create_user(
             session,
-            auth.Passwords(),
+            Passwords(),
             name=name,
-            display_name=display_name or name,
+            display_name=display_name,
             role=role,
             password=password,
-            must_change=True,
+            must_change_password=password is not None,
             now=SystemClock().now(),
         )
     if password is None:
@@ -64,7 +65,7 @@ def list_users() -> None:
     table = Table("Name", "Role", "Shown as", "State", box=None)
     now = SystemClock().now()
     with bootstrap.open_sessions(load_settings())() as session:
-        for user in people.everyone(session):
+        for user in people.list_users(session):
             locked = user.locked_until is not None and user.locked_until > now
             state = "disabled" if user.disabled else "locked" if locked else ""
             table.add_row(user.name, user.role, user.display_name, state)
@@ -74,14 +75,14 @@ def list_users() -> None:
 @users.command()
 def reset_password(name: Name) -> None:
     """Give a person a new one-time password; open sessions end."""
-    password = people.one_time_password()
+    password = one_time_password()
     with bootstrap.open_sessions(load_settings()).begin() as session:
         people.set_password(
             session,
-            auth.Passwords(),
-            people.get(session, name),
+            Passwords(),
+            people.get_user(session, name),
             password,
-            must_change=True,
+            must_change_password=True,
             now=SystemClock().now(),
         )
     typer.echo(f"one-time password of {name}: {password}")
@@ -101,7 +102,8 @@ def enable(name: Name) -> None:
 
 def _set_disabled(name: str, *, disabled: bool) -> None:
     with bootstrap.open_sessions(load_settings()).begin() as session:
-        people.set_disabled(session, people.get(session, name), disabled, now=SystemClock().now())
+        user = people.get_user(session, name)
+        people.set_disabled(session, user, disabled, now=SystemClock().now())
     typer.echo(f"{name} is {'disabled' if disabled else 'enabled'}")
 
 
@@ -109,13 +111,13 @@ def _set_disabled(name: str, *, disabled: bool) -> None:
 def create_token(
     user: Name,
     name: TokenName,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is good for.")] = 365,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How long it is good for.")] = 90,
 ) -> None:
     """Create a token that acts as the user; it is shown this once, on standard output."""
     with bootstrap.open_sessions(load_settings()).begin() as session:
-        token = people.create_token(
+        token = people.issue_token(
             session,
-            people.get(session, user),
+            people.get_user(session, user),
             name=name,
             lifetime=timedelta(days=days),
             now=SystemClock().now(),
@@ -128,6 +130,6 @@ def revoke(user: Name, name: TokenName) -> None:
     """End all tokens of this name of the user."""
     with bootstrap.open_sessions(load_settings()).begin() as session:
         ended = people.revoke_tokens(
-            session, people.get(session, user), name, now=SystemClock().now()
+            session, people.get_user(session, user), name=name, now=SystemClock().now()
         )
     typer.echo(f"{ended} ended")
