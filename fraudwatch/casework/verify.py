@@ -85,7 +85,7 @@ _ACCOUNT = text(
            coalesce(sum(b - a) FILTER (WHERE kind = 'expired'), 0) AS expired,
            coalesce(sum(greatest(a - coalesce(seen, :first), 0)), 0)
              + greatest(:next - coalesce(max(b), :first), 0) AS missing,
-           coalesce(sum(greatest(least(b, seen) - a, 0)), 0) AS doubled,
+           coalesce(sum(greatest(least(b, coalesce(seen, :first)) - a, 0)), 0) AS doubled,
            coalesce(sum(b - a) FILTER (WHERE a < :first OR b > :next), 0) AS beyond
       FROM walked
     """  # noqa: S608 - joined from constants above
