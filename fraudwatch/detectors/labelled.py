@@ -1,0 +1,111 @@
+"""The part that learns from people's labels: boosted trees, blended in as labels grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudwatch.detectors.arrays import Flags, Floats
+from fraudwatch.detectors.calibration import Reference
+from fraudwatch.errors import BundleError, Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """Transactions whose truth is known: features, fraud or not, weight in training."""
+
+    X: Floats
+    fraud: Flags
+    weight: Floats
+
+    def __post_init__(self) -> None:
+        rows = self.X.shape[0] if self.X.ndim == 2 else -1
+        if self.fraud.shape != (rows,) or self.weight.shape != (rows,):
+            raise Invalid(
+                f"labelled rows must be of one length: X {self.X.shape}, fraud "
+                f"{self.fraud.shape}, weight {self.weight.shape}"
+            )
+        if not (np.isfinite(self.weight).all() and (self.weight >= 0).all()):
+            raise Invalid("weights of labelled rows must be finite and not negative")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPart:
+    """Boosted trees with the reference scores that put them on the ensemble's scale.
+
+    `weight` is the share of this part in the anomaly score, 0 to 1.
+    """
+
+    booster: lightgbm.Booster
+    reference: Reference
+    weight: float
+
+    def raw(self, X: Floats) -> Floats:
+        """Log-odds as the trees give them, the same for a row alone as in any batch."""
+        return np.asarray(
+            self.booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64
+        ).reshape(-1)
+
+    def contributions(self, X: Floats) -> Floats:
+        """TreeSHAP contribution (Lundberg et al. 2020) of each feature to `raw`."""
+        shares = self.booster.predict(X, pred_contrib=True, num_threads=1)
+        return np.asarray(shares, dtype=np.float64)[:, :-1]
+
+    def text(self) -> str:
+        """The trees as LightGBM text."""
+        return str(self.booster.model_to_string())
+
+
+def read_booster(text: str, width: int) -> lightgbm.Booster:
+    """Trees from LightGBM text, for rows of `width` features. Raises `BundleError`."""
+    try:
+        booster = lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        raise BundleError(f"the label-trained part cannot be read: {error}") from error
+    if booster.num_feature() != width:
+        raise BundleError(
+            f"the label-trained part takes {booster.num_feature()} features, the model {width}: "
+            "train the model again"
+        )
+    return booster
+
+
+def fit_booster(
+    rows: LabelledRows, *, trees: int, depth: int, threads: int, seed: int
+) -> lightgbm.Booster:
+    """Train on the labelled rows; the same rows and seed give the same trees, bit for bit.
+
+    Leaves need 20 rows, fewer while labels are few: otherwise nothing would be learnt at first.
+    """
+    least = int(min(20, max(2, rows.fraud.sum() // 5)))
+    booster = lightgbm.train(
+        {
+            "objective": "binary",
+            "learning_rate": 0.1,
+            "max_depth": depth,
+            "num_leaves": 2**depth - 1,
+            "min_data_in_leaf": least,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": threads,
+            "seed": seed,
+            "verbosity": -1,
+        },
+        lightgbm.Dataset(rows.X, label=rows.fraud.astype(np.float64), weight=rows.weight),
+        num_boost_round=trees,
+    )
+    # through text, so that a fitted and a loaded model are one and the same
+    return lightgbm.Booster(model_str=booster.model_to_string())
+
+
+def blend_weight(frauds: int, half_at: float) -> float:
+    """How far labels are trusted: n / (n + half_at), one half at `half_at` known frauds."""
+    return frauds / (frauds + half_at)
+
+
+def tells_apart(fraud: NDArray[np.bool_]) -> bool:
+    """Whether both classes are known: without, there is nothing to tell apart."""
+    return bool(fraud.any() and not fraud.all())
