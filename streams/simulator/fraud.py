@@ -21,7 +21,7 @@ from streams.simulator.payments import (
     local_to_utc,
     usual_price,
 )
-from streams.simulator.places import CITIES, COUNTRIES
+from streams.simulator.places import CITIES, COUNTRIES, distances_km
 from streams.simulator.population import NET, Population
 from streams.simulator.rows import HOUR_US, Floats, Ints, Rows, blank, choose, join
 from streams.simulator.trade import CASH, CATEGORIES, Channel
@@ -43,7 +43,8 @@ _SELLS = np.array([i for i, c in enumerate(CATEGORIES) if c.sells_easily])
 _SELLS_ONLINE = np.array([i for i in _SELLS if CATEGORIES[i].online >= 0.25])
 _SELLS_AT_TILLS = np.array([i for i in (*_SELLS, CASH) if CATEGORIES[i].online < 0.9])
 _PRICE = np.array([c.price for c in CATEGORIES])
-_THIEVES = np.cumsum([c.thieves for c in CITIES])
+_THIEVES = np.array([c.thieves for c in CITIES])
+_TOO_NEAR_KM = 700.0  # one could have come by road
 _COUNTRY = np.array([COUNTRIES.index(c.country) for c in CITIES])
 
 _COMPROMISED_DAYS = (5, 12)
@@ -146,7 +147,8 @@ def _stolen_abroad(population: Population, pattern: Pattern, day: int, ordinary:
         seen = candidates[rng.integers(0, len(candidates))]
         victim = int(seen["account"])
         homes = (here[victim], _COUNTRY[population.customers.home[victim]], seen["country"])
-        weights = np.where(np.isin(_COUNTRY, homes), 0.0, [c.thieves for c in CITIES])
+        near = distances_km(seen["latitude"], seen["longitude"]) < _TOO_NEAR_KM
+        weights = np.where(near | np.isin(_COUNTRY, homes), 0.0, _THIEVES)
         city = choose(rng, np.cumsum(weights), 1)
         who, cities = np.repeat(victim, count), np.repeat(city, count)
         first = (int(seen["time_us"]) / HOUR_US) % 24 + rng.uniform(20, 150) / 60

@@ -24,7 +24,7 @@ def usual_price(population: Population, rng: np.random.Generator, who: Ints, sho
     """What these customers would spend at these merchants, in the reference currency."""
     kind = population.merchants.category[shop]
     customers = population.customers
-    noise = rng.normal(0, 1, len(who)) * _SPREAD[kind] * customers.spread[who]
+    noise = rng.normal(0, 1, len(who)).clip(-2.5, 2.5) * _SPREAD[kind] * customers.spread[who]
     usual = _PRICE[kind] * population.merchants.price[shop] * customers.level[who]
     price: Floats = usual * np.exp(noise)
     return price

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 REFERENCE_CURRENCY = "EUR"
 
 RATES: dict[str, float] = {"EUR": 1.0, "GBP": 1.16, "CHF": 1.04, "USD": 0.92}
@@ -53,3 +56,15 @@ CITIES: tuple[City, ...] = (
 
 COUNTRIES = tuple(sorted({city.country for city in CITIES}))
 HOME_CITIES = tuple(i for i, city in enumerate(CITIES) if city.people > 0)
+
+
+def distances_km(latitude: float, longitude: float) -> NDArray[np.float64]:
+    """Great-circle distance of each city from a place (haversine formula, Earth as a sphere)."""
+    there = np.radians([(city.latitude, city.longitude) for city in CITIES])
+    phi, lam = np.radians((latitude, longitude))
+    half = (
+        np.sin((there[:, 0] - phi) / 2) ** 2
+        + np.cos(phi) * np.cos(there[:, 0]) * np.sin((there[:, 1] - lam) / 2) ** 2
+    )
+    distance: NDArray[np.float64] = 2 * 6371.0 * np.arcsin(np.sqrt(half))
+    return distance
