@@ -1,0 +1,290 @@
+"""The Kafka carrier's reading side. Everything that kafka-python 3.0.12 does unexpectedly is met
+here (its publishing side is in `streams.kafka_publisher`):
+
+- An error while messages are unpacked makes the next `poll()` spin for ever, so no deserializers
+  are given and `streams.kafka_records` returns a damaged batch instead of raising.
+- Rebalance listeners run on the client's IO thread: ours only pauses, seeks and queues; the
+  owner learns of it through `changes()`.
+- `poll()` never says that the brokers are away; we look whether any connection is up.
+- Naming an unknown topic creates it with the broker's defaults, unless this is forbidden.
+- A group that is rebalanced with the eager protocol revokes everything and assigns it again;
+  positions of partitions that stay are kept by the client, so only what really moved is reported.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from queue import SimpleQueue
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from kafka.errors import OffsetOutOfRangeError
+from kafka.net.compat import KafkaNetClient
+from kafka.structs import OffsetAndMetadata
+
+from fraudwatch.errors import ConfigurationError, Unavailable
+from streams.kafka_client import kafka_errors, make_client
+from streams.kafka_records import PartitionRecords, Row
+from streams.source import Assignment, Damaged, RecordBatch, unknown_topic
+
+logger = logging.getLogger(__name__)
+
+AWAY_SECONDS = 1.0
+"""Without a connection for this long, the brokers are away."""
+REQUEST_SECONDS = 15
+CLOSE_SECONDS = 5
+LOOKUP_SECONDS = 5
+
+
+class _Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Keeps new partitions from being read before `start` and queues what changed.
+
+    Called on the client's IO thread while the owner waits in `poll()`.
+    """
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self.events: SimpleQueue[Assignment] = SimpleQueue()
+        self._consumer = consumer
+        self._owned: set[TopicPartition] = set()
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Every rebalance begins with this; what is really gone shows in the assignment."""
+
+    def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
+        self._change(self._owned - lost)
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        for partition in assigned - self._owned:
+            self._consumer.pause(partition)
+            # Any position will do: without one the client would ask for a committed offset.
+            self._consumer.seek(partition, 0)
+        self._change(set(assigned))
+
+    def _change(self, owned: set[TopicPartition]) -> None:
+        assigned = frozenset(tp.partition for tp in owned - self._owned)
+        revoked = frozenset(tp.partition for tp in self._owned - owned)
+        self._owned = owned
+        if assigned or revoked:
+            self.events.put(Assignment(assigned, revoked))
+
+
+class KafkaSource:
+    """`streams.source.Source` over Kafka: one member of a consumer group.
+
+    `worker_id` makes it a static member, so that a restart causes no rebalance. Raises
+    `Unavailable` when no broker answers and `ConfigurationError` for an unknown topic.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        *,
+        worker_id: str = "",
+        max_rows: int = 2000,
+        session_seconds: float = 45,
+        connect_seconds: float = 15,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._max_rows = max_rows
+        self._next: dict[int, int] = {}
+        self._assigned: set[int] = set()
+        self._revoked: set[int] = set()
+        self._paused = False
+        self._expired: dict[int, Damaged] = {}
+        self._heard = time.monotonic()
+        self._clients: list[KafkaNetClient] = []
+        try:
+            with kafka_errors(bootstrap):
+                self._consumer = KafkaConsumer(
+                    bootstrap_servers=bootstrap.split(","),
+                    bootstrap_timeout_ms=int(connect_seconds * 1000),
+                    kafka_client=self._make_client,
+                    client_id=f"fraudwatch-{worker_id}" if worker_id else "fraudwatch",
+                    group_id=group,
+                    group_instance_id=worker_id or None,
+                    partition_assignment_strategy=[StickyPartitionAssignor],
+                    enable_auto_commit=False,
+                    auto_offset_reset="none",
+                    isolation_level="read_committed",
+                    fetch_max_wait_ms=100,
+                    session_timeout_ms=int(session_seconds * 1000),
+                    heartbeat_interval_ms=int(min(3, session_seconds / 3) * 1000),
+                    max_poll_interval_ms=300_000,
+                    request_timeout_ms=REQUEST_SECONDS * 1000,
+                    metrics_enabled=False,
+                )
+                if not self._consumer.partitions_for_topic(topic):
+                    raise unknown_topic(topic, bootstrap)
+                self._consumer._fetcher.PartitionRecords = PartitionRecords  # noqa: SLF001 - see there
+                self._ownership = _Ownership(self._consumer)
+                self._consumer.subscribe(topics=[topic], listener=self._ownership)
+        except BaseException:
+            # The client's thread and sockets outlive a constructor that fails.
+            for client in self._clients:
+                client.close()
+            raise
+
+    def _make_client(self, **options: object) -> KafkaNetClient:
+        self._clients.append(make_client(**options))
+        return self._clients[0]
+
+    @property
+    def topic(self) -> str:
+        return self._topic
+
+    def _partition(self, number: int) -> TopicPartition:
+        return TopicPartition(self._topic, number)
+
+    def changes(self) -> Assignment:
+        self._take_events()
+        change = Assignment(frozenset(self._assigned), frozenset(self._revoked))
+        self._assigned, self._revoked = set(), set()
+        return change
+
+    def _take_events(self) -> None:
+        while not self._ownership.events.empty():
+            event = self._ownership.events.get()
+            for number in event.revoked:
+                self._next.pop(number, None)
+                self._expired.pop(number, None)
+                if number in self._assigned:  # came and went before the owner heard of it
+                    self._assigned.discard(number)
+                else:
+                    self._revoked.add(number)
+            self._assigned |= event.assigned
+
+    def start(self, offsets: Mapping[int, int]) -> None:
+        owned = self._consumer.assignment()
+        for number, offset in offsets.items():
+            partition = self._partition(number)
+            if partition not in owned:
+                continue
+            self._consumer.seek(partition, offset)
+            self._next[number] = offset
+            self._expired.pop(number, None)
+            if not self._paused:
+                self._consumer.resume(partition)
+
+    def poll(self, timeout: float) -> list[RecordBatch]:
+        records: Mapping[TopicPartition, list[Row | Damaged]] = {}
+        try:
+            with kafka_errors(self._bootstrap):
+                records = self._consumer.poll(
+                    timeout_ms=max(0, int(timeout * 1000)), max_records=self._max_rows
+                )
+        except OffsetOutOfRangeError as error:
+            for partition, offset in error.args[0].items():
+                self._pass_over(partition.partition, offset)
+        self._take_events()
+        batches = [] if self._paused else self._batches(records)
+        if not batches:
+            self._check_connection()
+        return batches
+
+    def _batches(self, records: Mapping[TopicPartition, list[Row | Damaged]]) -> list[RecordBatch]:
+        batches = []
+        positions = self._consumer._subscription.assignment  # noqa: SLF001 - position() may block
+        for number, first in list(self._next.items()):
+            partition = self._partition(number)
+            state = positions.get(partition)
+            if state is None or state.position is None:
+                continue
+            # Beyond the last message: aborted and control records move the position as well.
+            end = state.position.offset
+            if end <= first:
+                continue
+            items = records.get(partition, ())
+            rows = [item for item in items if not isinstance(item, Damaged)]
+            damaged = [item for item in items if isinstance(item, Damaged)]
+            if number in self._expired:
+                damaged.insert(0, self._expired.pop(number))
+            headers = [row[4] for row in rows]
+            batches.append(
+                RecordBatch(
+                    self._topic,
+                    number,
+                    first,
+                    end,
+                    [row[0] for row in rows],
+                    [row[2] for row in rows],
+                    [row[3] for row in rows],
+                    [row[1] for row in rows],
+                    tuple(damaged),
+                    headers if any(headers) else [],
+                )
+            )
+            self._next[number] = end
+        return batches
+
+    def _pass_over(self, number: int, offset: int) -> None:
+        """The broker no longer has `offset`: go on with its oldest message, and say so."""
+        partition = self._partition(number)
+        with kafka_errors(self._bootstrap):
+            oldest = self._consumer.beginning_offsets(
+                [partition], timeout_ms=LOOKUP_SECONDS * 1000
+            )[partition]
+        if offset > oldest:
+            raise ConfigurationError(
+                f"{self._topic}-{number} ends before offset {offset}, which was to be read next: "
+                "the topic was made anew or lost messages. Find out which; then use a new topic."
+            )
+        logger.warning(
+            "messages were deleted before they were read",
+            extra={"data": {"partition": number, "offset": offset, "next": oldest}},
+        )
+        self._consumer.seek(partition, oldest)
+        if offset > 0:
+            self._expired[number] = Damaged(
+                offset, oldest, "deleted by the topic's retention before it was read"
+            )
+
+    def _check_connection(self) -> None:
+        client = self._clients[0]
+        connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
+        if self._paused or connected:
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > AWAY_SECONDS:
+            raise Unavailable(f"Kafka at {self._bootstrap} does not answer")
+
+    def pause(self) -> None:
+        self._paused = True
+        self._consumer.pause(*self._consumer.assignment())
+
+    def resume(self) -> None:
+        self._paused = False
+        owned = self._consumer.assignment()
+        self._consumer.resume(*(owned & {self._partition(number) for number in self._next}))
+
+    def ends(self) -> dict[int, int]:
+        owned = self._consumer.assignment()
+        ends = {tp.partition: self._consumer.highwater(tp) for tp in owned}
+        unread = [self._partition(number) for number, end in ends.items() if end is None]
+        if unread:
+            with kafka_errors(self._bootstrap):
+                found = self._consumer.end_offsets(unread, timeout_ms=LOOKUP_SECONDS * 1000)
+            ends.update({partition.partition: end for partition, end in found.items()})
+        return ends
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        owned = self._consumer.assignment()
+        commits = {
+            self._partition(number): OffsetAndMetadata(offset, "", -1)
+            for number, offset in offsets.items()
+            if self._partition(number) in owned
+        }
+        if commits:
+            self._consumer.commit_async(commits, _log_failed_commit)
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_SECONDS * 1000)
+
+
+def _log_failed_commit(_offsets: object, answer: object) -> None:
+    if isinstance(answer, Exception):
+        logger.debug("offsets were not committed for lag tools: %s", answer)

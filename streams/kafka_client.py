@@ -1,0 +1,39 @@
+"""What reading from and writing to Kafka share: the client below both, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kafka.errors import (
+    AuthorizationError,
+    FencedInstanceIdError,
+    RetriableError,
+    SaslAuthenticationFailedError,
+)
+from kafka.net.compat import KafkaNetClient
+
+from fraudwatch.errors import ConfigurationError, Unavailable
+
+
+def make_client(**options: object) -> KafkaNetClient:
+    """A client that never creates a topic by naming it, as kafka-python does by default."""
+    client = KafkaNetClient(**options)
+    client.cluster.config["allow_auto_create_topics"] = False
+    return client
+
+
+@contextmanager
+def kafka_errors(bootstrap: str) -> Iterator[None]:
+    """What passes by itself becomes `Unavailable`, what the operator must mend
+    `ConfigurationError`; the rest stays what it is and ends the worker."""
+    try:
+        yield
+    except FencedInstanceIdError as error:
+        raise ConfigurationError(
+            "another worker runs with the same FRAUDWATCH_WORKER_ID; give each its own"
+        ) from error
+    except (AuthorizationError, SaslAuthenticationFailedError) as error:
+        raise ConfigurationError(f"Kafka at {bootstrap} refuses us: {error}") from error
+    except (RetriableError, OSError) as error:
+        raise Unavailable(f"Kafka at {bootstrap}: {error}") from error
