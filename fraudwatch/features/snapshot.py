@@ -1,0 +1,157 @@
+"""The pools behind the kernel: made, grown, written as canonical bytes and read again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudwatch.features import windows as w
+from fraudwatch.features.packing import pack, unpack
+
+MAGIC = b"FWSTATE1"
+SIZES = 48  # size classes of a heap
+KEPT = ("id", "first", "latest", "count", "located", "latitude", "longitude")
+
+
+def empty_pools(accounts: int = 16, history: int = 64, memory: int = 256) -> w.Pools:
+    """Pools without accounts, with room for so many accounts, history rows and remembered pairs."""
+    heaps = [np.full(SIZES, -1, dtype=np.int64) for _ in range(2)]
+    for heap in heaps:
+        heap[0] = 0
+    return w.Pools(
+        totals=np.zeros(2, dtype=np.int64),
+        places=np.full(_index_size(accounts), -1, dtype=np.int64),
+        accounts=np.zeros(accounts, dtype=w.ACCOUNT),
+        history=np.zeros(history, dtype=w.HISTORY),
+        history_heap=heaps[0],
+        memory=np.zeros(memory, dtype=w.MEMORY),
+        memory_heap=heaps[1],
+        scratch=np.zeros((3, w.SCRATCH), dtype=np.int64),
+    )
+
+
+def doubled(pool: NDArray[np.void]) -> NDArray[np.void]:
+    """A pool of twice the size with the same beginning."""
+    grown = np.zeros(2 * len(pool), dtype=pool.dtype)
+    grown[: len(pool)] = pool
+    return grown
+
+
+def grown(pools: w.Pools, short: int) -> w.Pools:
+    """Pools with twice the room of what `windows.advance` was short of."""
+    if short == w.SHORT_OF_HISTORY:
+        return pools._replace(history=doubled(pools.history))
+    if short == w.SHORT_OF_MEMORY:
+        return pools._replace(memory=doubled(pools.memory))
+    accounts = doubled(pools.accounts)
+    places = np.full(_index_size(len(accounts)), -1, dtype=np.int64)
+    w.reindex(places, accounts, int(pools.totals[0]))
+    return pools._replace(accounts=accounts, places=places)
+
+
+def history_before(pools: w.Pools, account: np.uint64, time_us: int) -> NDArray[np.void]:
+    """The account's history before a moment, oldest first; empty for an unknown account."""
+    mask = len(pools.places) - 1
+    place = int(account) & mask
+    while (number := int(pools.places[place])) >= 0:
+        record = pools.accounts[number]
+        if record["id"] == account:
+            end = int(record["history"] + record["length"])
+            begin = max(int(record["history"]), end - w.KEEP)
+            rows = pools.history[begin:end]
+            times = rows["time"]
+            live = (times > record["latest"] - w.RETAIN) & (times < time_us)
+            return np.asarray(rows[live])
+        place = (place + 1) & mask
+    return pools.history[:0]
+
+
+def dump(pools: w.Pools, version: str) -> bytes:
+    """Accounts by id, their live history in order, their live memory by key."""
+    accounts = pools.accounts[: pools.totals[0]]
+    accounts = accounts[np.argsort(accounts["id"])]
+    owner, rank = _members(accounts["length"])
+    history = pools.history[accounts["history"][owner] + rank]
+    live = (history["time"] > accounts["latest"][owner] - w.RETAIN) & (
+        rank >= accounts["length"][owner] - w.KEEP
+    )
+    history, history_owner = history[live], owner[live]
+    owner, rank = _members(accounts["slots"])
+    memory = pools.memory[accounts["memory"][owner] + rank]
+    live = (memory["key"] != 0) & (memory["time"] > accounts["latest"][owner] - w.REMEMBER)
+    memory, owner = memory[live], owner[live]
+    order = np.argsort((owner << 32) | memory["key"])
+    memory, memory_owner = memory[order], owner[order]
+    arrays: dict[str, NDArray[Any]] = {name: accounts[name] for name in KEPT}
+    arrays["length"] = np.bincount(history_owner, minlength=len(accounts)).astype(np.int32)
+    arrays["known"] = np.bincount(memory_owner, minlength=len(accounts)).astype(np.int32)
+    for name in w.HISTORY.names or ():
+        arrays[f"history_{name}"] = history[name]
+    for name in w.MEMORY.names or ():
+        arrays[f"memory_{name}"] = memory[name]
+    for name in ("history_time", "memory_time"):  # differences compress better
+        arrays[name] = np.diff(arrays[name], prepend=0)
+    return pack(MAGIC, version, arrays)
+
+
+def load(data: bytes) -> tuple[str, w.Pools]:
+    """Version and pools of a dump. Raises `BundleError` where the data is damaged."""
+    version, arrays = unpack(MAGIC, data)
+    number = len(arrays["id"])
+    length, known = arrays["length"].astype(np.int64), arrays["known"].astype(np.int64)
+    room, slots = _powers(length), _powers((known * 3 + 1) // 2)
+    room[length == 0] = slots[known == 0] = 0
+    pools = empty_pools(_power(number), _power(int(room.sum())), _power(int(slots.sum())))
+    accounts = pools.accounts[:number]
+    for name in KEPT:
+        accounts[name] = arrays[name]
+    accounts["length"], accounts["room"] = length, room
+    accounts["known"], accounts["slots"] = known, slots
+    accounts["history"], accounts["memory"] = _starts(room), _starts(slots)
+    owner, rank = _members(length)
+    history = np.empty(len(owner), dtype=w.HISTORY)
+    for name in w.HISTORY.names or ():
+        values = arrays[f"history_{name}"]
+        history[name] = np.cumsum(values) if name == "time" else values
+    pools.history[accounts["history"][owner] + rank] = history
+    w.fill_memory(
+        pools.memory,
+        accounts["memory"].copy(),
+        slots,
+        known,
+        arrays["memory_key"],
+        np.cumsum(arrays["memory_time"]),
+    )
+    pools.history_heap[0], pools.memory_heap[0] = room.sum(), slots.sum()
+    pools.totals[0] = number
+    w.reindex(pools.places, pools.accounts, number)
+    return version, pools
+
+
+def _members(lengths: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For segments of these lengths: owner and rank within it of each member, in order."""
+    lengths = lengths.astype(np.int64)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    return owner, np.arange(len(owner)) - np.repeat(_starts(lengths), lengths)
+
+
+def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.cumsum(lengths) - lengths
+
+
+def _power(least: int) -> int:
+    """The smallest size of a segment that holds so many."""
+    return max(w.SMALLEST, 1 << (least - 1).bit_length()) if least > 0 else w.SMALLEST
+
+
+def _powers(least: NDArray[np.int64]) -> NDArray[np.int64]:
+    sizes = np.full(len(least), w.SMALLEST, dtype=np.int64)
+    while (small := sizes < least).any():
+        sizes[small] *= 2
+    return sizes
+
+
+def _index_size(accounts: int) -> int:
+    return _power(2 * accounts)
