@@ -22,11 +22,10 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import OffsetOutOfRangeError
-from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
 from fraudwatch.errors import ConfigurationError, Unavailable
-from streams.kafka_client import kafka_errors, make_client
+from streams.kafka_client import ClientFactory, kafka_errors
 from streams.kafka_records import PartitionRecords, Row
 from streams.source import Assignment, Damaged, RecordBatch, unknown_topic
 
@@ -98,41 +97,31 @@ class KafkaSource:
         self._paused = False
         self._expired: dict[int, Damaged] = {}
         self._heard = time.monotonic()
-        self._clients: list[KafkaNetClient] = []
-        try:
-            with kafka_errors(bootstrap):
-                self._consumer = KafkaConsumer(
-                    bootstrap_servers=bootstrap.split(","),
-                    bootstrap_timeout_ms=int(connect_seconds * 1000),
-                    kafka_client=self._make_client,
-                    client_id=f"fraudwatch-{worker_id}" if worker_id else "fraudwatch",
-                    group_id=group,
-                    group_instance_id=worker_id or None,
-                    partition_assignment_strategy=[StickyPartitionAssignor],
-                    enable_auto_commit=False,
-                    auto_offset_reset="none",
-                    isolation_level="read_committed",
-                    fetch_max_wait_ms=100,
-                    session_timeout_ms=int(session_seconds * 1000),
-                    heartbeat_interval_ms=int(min(3, session_seconds / 3) * 1000),
-                    max_poll_interval_ms=300_000,
-                    request_timeout_ms=REQUEST_SECONDS * 1000,
-                    metrics_enabled=False,
-                )
-                if not self._consumer.partitions_for_topic(topic):
-                    raise unknown_topic(topic, bootstrap)
-                self._consumer._fetcher.PartitionRecords = PartitionRecords  # noqa: SLF001 - see there
-                self._ownership = _Ownership(self._consumer)
-                self._consumer.subscribe(topics=[topic], listener=self._ownership)
-        except BaseException:
-            # The client's thread and sockets outlive a constructor that fails.
-            for client in self._clients:
-                client.close()
-            raise
-
-    def _make_client(self, **options: object) -> KafkaNetClient:
-        self._clients.append(make_client(**options))
-        return self._clients[0]
+        self._clients = ClientFactory()
+        with self._clients.closed_on_error(), kafka_errors(bootstrap):
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=bootstrap.split(","),
+                bootstrap_timeout_ms=int(connect_seconds * 1000),
+                kafka_client=self._clients,
+                client_id=f"fraudwatch-{worker_id}" if worker_id else "fraudwatch",
+                group_id=group,
+                group_instance_id=worker_id or None,
+                partition_assignment_strategy=[StickyPartitionAssignor],
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                fetch_max_wait_ms=100,
+                session_timeout_ms=int(session_seconds * 1000),
+                heartbeat_interval_ms=int(min(3, session_seconds / 3) * 1000),
+                max_poll_interval_ms=300_000,
+                request_timeout_ms=REQUEST_SECONDS * 1000,
+                metrics_enabled=False,
+            )
+            if not self._consumer.partitions_for_topic(topic):
+                raise unknown_topic(topic, bootstrap)
+            self._consumer._fetcher.PartitionRecords = PartitionRecords  # noqa: SLF001 - see there
+            self._ownership = _Ownership(self._consumer)
+            self._consumer.subscribe(topics=[topic], listener=self._ownership)
 
     @property
     def topic(self) -> str:
@@ -245,7 +234,7 @@ class KafkaSource:
             )
 
     def _check_connection(self) -> None:
-        client = self._clients[0]
+        client = self._clients.made[0]
         connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
         if self._paused or connected:
             self._heard = time.monotonic()

@@ -23,6 +23,28 @@ def make_client(**options: object) -> KafkaNetClient:
     return client
 
 
+class ClientFactory:
+    """Makes the clients that consumers, producers and admins ask for, and can close them: when
+    one of those fails in its constructor, its client's thread and sockets would live on.
+    """
+
+    def __init__(self) -> None:
+        self.made: list[KafkaNetClient] = []
+
+    def __call__(self, **options: object) -> KafkaNetClient:
+        self.made.append(make_client(**options))
+        return self.made[-1]
+
+    @contextmanager
+    def closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for client in self.made:
+                client.close()
+            raise
+
+
 @contextmanager
 def kafka_errors(bootstrap: str) -> Iterator[None]:
     """What passes by itself becomes `Unavailable`, what the operator must mend

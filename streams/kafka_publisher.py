@@ -31,7 +31,7 @@ from kafka.record.memory_records import MemoryRecordsBuilder
 
 from fraudwatch.clock import Clock
 from fraudwatch.errors import ConfigurationError, Unavailable
-from streams.kafka_client import kafka_errors, make_client
+from streams.kafka_client import ClientFactory, kafka_errors, make_client
 from streams.partitioner import spread
 from streams.source import MAX_MESSAGE_BYTES, Message, check_sizes, unknown_topic
 
@@ -248,7 +248,6 @@ class _PlainWriter:
         self._options = {
             "bootstrap_servers": bootstrap.split(","),
             "client_id": "fraudwatch-publisher",
-            "kafka_client": make_client,
             "acks": "all",
             "compression_type": "lz4",
             "linger_ms": 5,
@@ -262,7 +261,9 @@ class _PlainWriter:
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:
-            self._producer = KafkaProducer(**self._options)
+            clients = ClientFactory()
+            with clients.closed_on_error():
+                self._producer = KafkaProducer(kafka_client=clients, **self._options)
         return self._producer
 
     def partitions(self, topic: str, seconds: float) -> int:  # noqa: ARG002 - has its own limit

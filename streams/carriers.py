@@ -1,0 +1,33 @@
+"""Which carrier is used: `FRAUDWATCH_STREAM_URL` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fraudwatch.clock import Clock
+from fraudwatch.settings import Settings
+from streams.files import FilePublisher, FileSource
+from streams.kafka import KafkaSource
+from streams.kafka_publisher import KafkaPublisher
+from streams.source import Publisher, Source
+
+
+def open_source(settings: Settings, topic: str, group: str) -> Source:
+    """A member of `group` that reads `topic`.
+
+    Raises `ConfigurationError` for an unknown topic, `Unavailable` when the carrier is away.
+    """
+    carrier, place = settings.stream
+    if carrier == "kafka":
+        return KafkaSource(
+            place, topic, group, worker_id=settings.worker_id, max_rows=settings.batch_rows
+        )
+    return FileSource(Path(place), topic, group, max_rows=settings.batch_rows)
+
+
+def open_publisher(settings: Settings, clock: Clock) -> Publisher:
+    """A publisher to any topic; connects on first use."""
+    carrier, place = settings.stream
+    if carrier == "kafka":
+        return KafkaPublisher(place, clock)
+    return FilePublisher(Path(place), clock)
