@@ -1,145 +1,183 @@
-"""People and programs that use fraudwatch: made and ended by an administrator, each step audited.
-
-`actor` None is the command line on the server, where the operator needs no account.
-"""
+"""People and services that can sign in."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import audit, auth
+from fraudwatch.casework.auth import Identity, Passwords
 from fraudwatch.casework.models import ApiToken, User
 from fraudwatch.domain.access import Actor, Role
 from fraudwatch.errors import Conflict, Invalid, NotFound
 
-_NAME = re.compile(r"[a-z][a-z0-9._-]{1,62}")
-_READABLE = "23456789abcdefghjkmnpqrstuvwxyz"  # without look-alikes
+SHORTEST_PASSWORD = 12
+LONGEST_PASSWORD = 1000
 
 
-def one_time_password() -> str:
-    """A random password that can be read out: 59 bits in three groups of four."""
-    return "-".join("".join(secrets.choice(_READABLE) for _ in range(4)) for _ in range(3))
-
-
-def get(session: Session, name: str) -> User:
-    """A user by name. Raises `NotFound`."""
-    user = session.scalar(select(User).where(User.name == name))
-    if user is None:
-        raise NotFound(f"no user {name!r}: `fraudwatch users list` shows those there are")
-    return user
-
-
-def everyone(session: Session) -> list[User]:
-    """All users by name."""
+def list_users(session: Session) -> list[User]:
+    """Everybody, by name."""
     return list(session.scalars(select(User).order_by(User.name)))
 
 
-def create(
+def get_user(session: Session, name: str) -> User:
+    """Raises `NotFound`."""
+    user = session.scalar(select(User).where(User.name == name))
+    if user is None:
+        raise NotFound(f"there is no user {name!r}")
+    return user
+
+
+def create_user(
     session: Session,
-    passwords: auth.Passwords,
+    passwords: Passwords,
     *,
     name: str,
-    display_name: str,
     role: Role,
-    password: str | None,
-    must_change: bool,
     now: datetime,
+    display_name: str = "",
+    password: str | None = None,
+    must_change_password: bool = False,
     actor: Actor | None = None,
 ) -> User:
-    """A person with a password, or, for the role `service`, a program with tokens only.
+    """Add a person, or a service for the role `service`. `actor` None: the operator's shell.
 
-    Raises `Invalid` for a name that cannot be, `Conflict` when it is taken.
+    A service has no password: it signs in with tokens.
     """
-    if not _NAME.fullmatch(name):
-        raise Invalid("a user's name has 2 to 63 of a-z, 0-9, '.', '_' and '-', a letter first")
-    if (role is Role.SERVICE) != (password is None):
-        raise Invalid("people have a password, services have none")
+    if not name or len(name) > 100 or not name.isprintable() or name != name.strip():
+        raise Invalid("a user name has 1 to 100 printable characters, without spaces around them")
     if session.scalar(select(User.id).where(User.name == name)) is not None:
-        raise Conflict(f"the name {name!r} is taken")
+        raise Conflict(f"there is a user {name!r} already")
+    service = role is Role.SERVICE
+    if service and password is not None:
+        raise Invalid("a service has no password: give it a token")
+    if password is not None:
+        _check_password(name, password)
     user = User(
         name=name,
-        display_name=display_name,
-        kind="service" if role is Role.SERVICE else "person",
+        display_name=display_name or name,
+        kind="service" if service else "person",
         role=role.value,
-        password_hash=passwords.hash(password) if password is not None else None,
-        must_change_password=must_change and password is not None,
+        password_hash=None if password is None else passwords.hash(password),
+        must_change_password=must_change_password,
+        disabled=False,
+        failed_logins=0,
         created_at=now,
     )
     session.add(user)
     session.flush()
-    _audit(session, user, "user.created", now, actor, role=role.value)
+    _audit(session, user, actor, "user.create", now, {"name": name, "role": role.value})
     return user
 
 
 def set_password(
     session: Session,
-    passwords: auth.Passwords,
+    passwords: Passwords,
     user: User,
     password: str,
     *,
-    must_change: bool,
     now: datetime,
+    must_change_password: bool = False,
     actor: Actor | None = None,
 ) -> None:
-    """Give a person a new password; browser sessions end and a lock is lifted."""
+    """Replace the password, lift a lock and end all sessions of the user."""
     if user.kind != "person":
-        raise Invalid(f"{user.name!r} is a service: it has tokens, no password")
+        raise Invalid("a service has no password: give it a token")
+    _check_password(user.name, password)
     user.password_hash = passwords.hash(password)
-    user.must_change_password = must_change
+    user.must_change_password = must_change_password
     user.failed_logins, user.locked_until = 0, None
-    auth.end_sessions(session, user.id)
     session.flush()
-    _audit(session, user, "user.password_reset", now, actor)
+    auth.end_sessions(session, user.id)
+    _audit(session, user, actor, "user.password", now, {})
+
+
+def change_password(
+    session: Session,
+    passwords: Passwords,
+    identity: Identity,
+    *,
+    current: str,
+    new: str,
+    now: datetime,
+) -> bool:
+    """Replace one's own password; False when `current` is wrong. Other sessions end."""
+    user = session.get(User, identity.actor.user_id, with_for_update=True)
+    if user is None or not passwords.verify(user.password_hash, current):
+        return False
+    if new == current:
+        raise Invalid("the new password must differ from the current one")
+    _check_password(user.name, new)
+    user.password_hash, user.must_change_password = passwords.hash(new), False
+    session.flush()
+    auth.end_sessions(session, user.id, but=identity.session_sha256)
+    _audit(session, user, identity.actor, "user.password", now, {})
+    return True
 
 
 def set_disabled(
     session: Session, user: User, disabled: bool, *, now: datetime, actor: Actor | None = None
 ) -> None:
-    """Shut a user out, or let them in again. What they did stays."""
+    """Bar a user from signing in, or let them again. Sessions end at once, tokens stop working."""
     user.disabled = disabled
+    session.flush()
     if disabled:
         auth.end_sessions(session, user.id)
-    session.flush()
-    _audit(session, user, "user.disabled" if disabled else "user.enabled", now, actor)
+    _audit(session, user, actor, "user.disable" if disabled else "user.enable", now, {})
 
 
-def create_token(
+def issue_token(
     session: Session,
     user: User,
     *,
     name: str,
-    lifetime: timedelta,
     now: datetime,
+    lifetime: timedelta = timedelta(days=90),
     actor: Actor | None = None,
 ) -> str:
-    """A token that acts as the user; it is shown this once."""
+    """An API token for the user, shown this once."""
+    if not timedelta(0) < lifetime <= timedelta(days=366):
+        raise Invalid("a token lives at most 366 days")
     token = auth.new_token(session, user, name=name, now=now, lifetime=lifetime)
-    _audit(session, user, "token.created", now, actor, token=name)
+    _audit(session, user, actor, "token.issue", now, {"name": name, "expires": now + lifetime})
     return token
 
 
 def revoke_tokens(
-    session: Session, user: User, name: str, *, now: datetime, actor: Actor | None = None
+    session: Session,
+    user: User,
+    *,
+    now: datetime,
+    name: str | None = None,
+    actor: Actor | None = None,
 ) -> int:
-    """End all tokens of this name; returns how many. Raises `NotFound` when there is none."""
+    """End the user's tokens, or those of one name; returns how many."""
+    conditions = [ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None)]
+    if name is not None:
+        conditions.append(ApiToken.name == name)
     ended = session.scalars(
-        update(ApiToken)
-        .where(ApiToken.user_id == user.id, ApiToken.name == name, ApiToken.revoked_at.is_(None))
-        .values(revoked_at=now)
-        .returning(ApiToken.id)
+        update(ApiToken).where(*conditions).values(revoked_at=now).returning(ApiToken.id)
     ).all()
-    if not ended:
-        raise NotFound(f"{user.name!r} has no token named {name!r}")
-    _audit(session, user, "token.revoked", now, actor, token=name)
+    _audit(session, user, actor, "token.revoke", now, {"tokens": len(ended)})
     return len(ended)
 
 
+def _check_password(name: str, password: str) -> None:
+    """Length is what counts (NIST SP 800-63B, 3.1.1.2); no rules on kinds of characters."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise Invalid(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
+    if name.lower() in password.lower() or len(set(password)) < 4:
+        raise Invalid("the password is too easy to guess: choose several unrelated words")
+
+
 def _audit(
-    session: Session, user: User, action: str, now: datetime, actor: Actor | None, **data: object
+    session: Session,
+    user: User,
+    actor: Actor | None,
+    action: str,
+    now: datetime,
+    data: dict[str, object],
 ) -> None:
     audit.append(session, at=now, actor=actor, action=action, subject=f"user:{user.id}", data=data)

@@ -9,19 +9,29 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, func, select, tuple_
 from sqlalchemy.orm import Session, defer
 
 from fraudwatch.casework import labels, queue
 from fraudwatch.casework.masking import Lens
-from fraudwatch.casework.models import Alert, Case, CaseEvent, LabelRow, LedgerRow, User
+from fraudwatch.casework.models import (
+    Alert,
+    AuditRow,
+    Case,
+    CaseEvent,
+    DeadLetter,
+    LabelRow,
+    LedgerRow,
+    User,
+)
 from fraudwatch.casework.schemas import (
     AccountDetail,
     AccountSummary,
     AlertOut,
+    AuditOut,
     CaseDetail,
     CaseSummary,
+    DeadLetterOut,
     EventOut,
     LabelOut,
     Page,
@@ -31,7 +41,8 @@ from fraudwatch.casework.schemas import (
 )
 from fraudwatch.domain.case import OPEN, CaseStatus, Resolution, action_of
 from fraudwatch.domain.decision import Outcome
-from fraudwatch.errors import NotFound
+from fraudwatch.domain.transaction import Transaction, decode
+from fraudwatch.errors import Invalid, NotFound
 
 HISTORY = 50  # transactions of the account shown with a case
 
@@ -40,17 +51,6 @@ _HEAVY = (
     defer(LedgerRow.features, raiseload=True),
     defer(LedgerRow.reasons, raiseload=True),
 )
-
-
-class _Extra(msgspec.Struct, frozen=True):
-    """Fields of a received transaction that are not columns of the ledger."""
-
-    ip: Any = None
-    latitude: Any = None
-    longitude: Any = None
-    counterparty_id: Any = None
-    customer_id: Any = None
-    attributes: dict[str, Any] = {}
 
 
 def case_page(
@@ -131,19 +131,17 @@ def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> Tra
         raise NotFound("there is no transaction with this id")
     row, case_id = found
     truth = labels.of_transactions(session, [transaction_id])
-    extra = msgspec.json.decode(row.payload, type=_Extra)
+    received = _received(row)
     return TransactionDetail(
         **_transaction(row, case_id, truth, lens).model_dump(exclude={"amount", "label"}),
         amount=row.amount,
         label=next((_label(found, lens) for found in truth.get(transaction_id, [])), None),
-        ip=lens.optional_id(_string(extra.ip)),
-        latitude=lens.place(_number(extra.latitude)),
-        longitude=lens.place(_number(extra.longitude)),
-        counterparty_id=lens.optional_id(_string(extra.counterparty_id)),
-        customer_id=lens.optional_id(_string(extra.customer_id)),
-        attributes=lens.attributes(
-            {k: v for k, v in extra.attributes.items() if isinstance(v, int | float | str)}
-        ),
+        ip=lens.optional_id(received.ip),
+        latitude=lens.place(received.latitude),
+        longitude=lens.place(received.longitude),
+        counterparty_id=lens.optional_id(received.counterparty_id),
+        customer_id=lens.optional_id(received.customer_id),
+        attributes=lens.attributes(received.attributes),
         reasons=_reasons(row),
         labels=[_label(label, lens) for label in truth.get(transaction_id, [])],
         rule=lens.rule(row.rule),
@@ -333,9 +331,78 @@ def _reasons(row: LedgerRow) -> list[ReasonOut]:
     return sorted(found, key=lambda reason: -reason.weight)
 
 
-def _string(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _received(row: LedgerRow) -> Transaction:
+    """The transaction of a payload that was good when it came in."""
+    size = len(row.payload)
+    return decode(row.payload, now=row.event_time, max_bytes=size, max_future_seconds=0)
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+def dead_letter_page(
+    session: Session, *, cursor: str | None = None, limit: int = 50
+) -> Page[DeadLetterOut]:
+    """Messages that could not be used, newest first, without their content."""
+    keys = (DeadLetter.created_at, DeadLetter.topic, DeadLetter.partition, DeadLetter.offset)
+    query = select(DeadLetter, func.octet_length(DeadLetter.raw)).options(
+        defer(DeadLetter.raw, raiseload=True)
+    )
+    if cursor is not None:
+        partition, _, rest = queue.read_text_cursor(cursor).partition(":")
+        offset, _, topic = rest.partition(":")
+        if not (partition.isdecimal() and offset.isdecimal()):
+            raise Invalid("the cursor is not one of ours: begin without it")
+        last = select(*keys).where(
+            DeadLetter.topic == topic,
+            DeadLetter.partition == int(partition),
+            DeadLetter.offset == int(offset),
+        )
+        query = query.where(tuple_(*keys) < last.scalar_subquery())
+    rows = session.execute(query.order_by(*(key.desc() for key in keys)).limit(limit + 1)).all()
+    more = len(rows) > limit
+    items = [
+        DeadLetterOut(
+            topic=row.topic,
+            partition=row.partition,
+            offset=row.offset,
+            next_offset=row.next_offset,
+            reason=row.reason,
+            field=row.field,
+            detail=row.detail,
+            size=size,
+            created_at=row.created_at,
+        )
+        for row, size in rows[:limit]
+    ]
+    end = items[-1] if more else None
+    return Page[DeadLetterOut](
+        items=items,
+        next_cursor=queue.make_cursor(f"{end.partition}:{end.offset}:{end.topic}") if end else None,
+    )
+
+
+def audit_page(
+    session: Session, *, subject: str | None = None, cursor: str | None = None, limit: int = 50
+) -> Page[AuditOut]:
+    """Rows of the audit log, newest first."""
+    query = select(AuditRow)
+    if subject is not None:
+        query = query.where(AuditRow.subject == subject)
+    if cursor is not None:
+        query = query.where(AuditRow.id < queue.read_cursor(cursor))
+    rows = session.scalars(query.order_by(AuditRow.id.desc()).limit(limit + 1)).all()
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return Page[AuditOut](
+        items=[
+            AuditOut(
+                id=row.id,
+                at=row.at,
+                actor=row.actor,
+                action=row.action,
+                subject=row.subject,
+                data=row.data,
+                hash=row.hash.hex(),
+            )
+            for row in rows
+        ],
+        next_cursor=queue.make_cursor(rows[-1].id) if more else None,
+    )

@@ -1,0 +1,52 @@
+"""The casework API (and console) as one FastAPI application."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from fraudwatch.casework import problems
+from fraudwatch.casework.context import Services
+from fraudwatch.casework.edge import Edge
+from fraudwatch.casework.permissions import require_guards
+from fraudwatch.casework.routes import (
+    audit,
+    cases,
+    operations,
+    sessions,
+    steering,
+    transactions,
+)
+
+MAX_BODY_BYTES = 256 * 1024
+
+_DESCRIPTION = """
+Cases of unusual payments, the people who decide them, and what steers the machine.
+
+Sign in with `POST /v1/login` (a cookie; send `csrf` as `X-CSRF-Token` with every unsafe method) or
+send an API token as `Authorization: Bearer`. Errors are `application/problem+json` with a stable
+`code`. Acts on a case name the version that the caller has seen.
+"""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application. Raises `ConfigurationError` without a secret key, or when a route of ours
+    names no permission.
+    """
+    services.settings.require_secret()
+    app = FastAPI(
+        title="fraudwatch casework",
+        version="1",
+        description=_DESCRIPTION,
+        # The built-in pages load scripts from elsewhere; `/openapi.json` is a route of ours.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=MAX_BODY_BYTES,
+    )
+    app.state.services = services
+    problems.install(app)
+    app.add_middleware(Edge)
+    for part in (sessions, cases, transactions, steering, audit, operations):
+        app.include_router(part.router)
+    require_guards(app)
+    return app

@@ -1,0 +1,95 @@
+"""Around every request: its id, security headers, metrics, and a last net for errors."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from fastapi import Request, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fraudwatch.casework.problems import problem, respond, unexpected
+from fraudwatch.telemetry import REQUEST_SECONDS
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_log = logging.getLogger(__name__)
+
+
+class Edge:
+    """ASGI middleware; the outermost, so that even a 500 has its headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = scope["request_id"] = secrets.token_hex(8)
+        status = 500
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                status, started = message["status"], True
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+                headers["X-Request-Id"] = request_id
+            await send(message)
+
+        begin = time.perf_counter()
+        try:
+            refusal = _refusal(Request(scope, receive))
+            await (refusal or self.app)(scope, receive, send_with_headers)
+        except Exception:
+            _log.exception("request failed", extra={"data": {"request_id": request_id}})
+            if started:
+                raise
+            await unexpected(Request(scope))(scope, receive, send_with_headers)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            # The template, never the path: a path holds ids, and there is no end of them.
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - begin
+            REQUEST_SECONDS.labels(method, route, str(status)).observe(seconds)
+
+
+def _refusal(request: Request) -> Response | None:
+    """An answer for a request that another site made a browser send.
+
+    Guards sign-in, which has no session yet that could hold a token. Programs send neither header.
+    """
+    if request.method in _SAFE:
+        return None
+    if _same_origin(request.headers):
+        return None
+    return respond(request, problem(403, "cross-site", "requests from other sites are refused"))
+
+
+def _same_origin(headers: Headers) -> bool:
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")

@@ -1,0 +1,138 @@
+"""The permission is a type in the route's signature; a route without one does not start.
+
+::
+
+    def list_cases(lens: MayReadCases, session: SessionDep) -> ...: ...
+
+`Lens` carries the actor and what they may see. Routes for everybody say so with `PUBLIC`.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import RouteContext, iter_route_contexts
+
+from fraudwatch.casework import auth
+from fraudwatch.casework.auth import Identity, NotSignedIn
+from fraudwatch.casework.context import ServicesDep, SessionDep
+from fraudwatch.casework.masking import Lens
+from fraudwatch.domain.access import Permission
+from fraudwatch.errors import ConfigurationError, NotAllowed
+from fraudwatch.settings import Settings
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CSRF_HEADER = "x-csrf-token"
+CSRF_FIELD = "csrf"  # of forms, for pages that work without JavaScript
+
+_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def cookie_name(settings: Settings) -> str:
+    """Browsers accept the `__Host-` prefix only with Secure, for this host, from this host."""
+    return "__Host-fraudwatch" if settings.cookie_secure else "fraudwatch"
+
+
+async def presented_csrf(request: Request) -> str | None:
+    """The CSRF token that came with the request: in the header, or in a form's field."""
+    header = request.headers.get(CSRF_HEADER)
+    if header is not None:
+        return header
+    if request.headers.get("content-type", "").startswith(_FORM_TYPES):
+        value = (await request.form()).get(CSRF_FIELD)
+        return value if isinstance(value, str) else None
+    return None
+
+
+def identify(
+    request: Request,
+    services: ServicesDep,
+    session: SessionDep,
+    csrf: Annotated[str | None, Depends(presented_csrf)],
+) -> Identity:
+    """Who sent the request, by API token or session cookie. Raises `NotSignedIn`."""
+    now = services.clock.now()
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return auth.by_token(session, token.strip(), now)
+    cookie = request.cookies.get(cookie_name(services.settings))
+    if cookie is None:
+        raise NotSignedIn("sign in, or send an API token as `Authorization: Bearer`")
+    identity = auth.by_cookie(session, services.settings, cookie, now)
+    if request.method not in SAFE_METHODS:
+        auth.check_csrf(identity, csrf)
+    return identity
+
+
+IdentityDep = Annotated[Identity, Depends(identify)]
+
+
+class Guard:
+    """Base of what decides whether a request may go on; every route has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requires(Guard):
+    """Lets through who holds the permission."""
+
+    permission: Permission
+
+    def __call__(self, identity: IdentityDep, services: ServicesDep) -> Lens:
+        """The lens of the actor. Raises `NotSignedIn` or `NotAllowed`."""
+        if identity.must_change_password:
+            raise NotAllowed("change the password first: POST /v1/me/password")
+        if not identity.actor.may(self.permission):
+            raise NotAllowed(f"this needs {self.permission}")
+        return Lens(identity.actor, services.settings.require_secret())
+
+
+class SignedInOnly(Guard):
+    """Lets through everybody who is signed in."""
+
+    def __call__(self, identity: IdentityDep) -> Identity:
+        return identity
+
+
+class Everybody(Guard):
+    """Lets everybody through: sign-in, health, the description of the API."""
+
+    def __call__(self) -> None:
+        return None
+
+
+PUBLIC = Depends(Everybody())
+AnySignedIn = Annotated[Identity, Depends(SignedInOnly())]
+MayReadCases = Annotated[Lens, Depends(Requires(Permission.CASES_READ))]
+MayWorkCases = Annotated[Lens, Depends(Requires(Permission.CASES_WORK))]
+MayReopenCases = Annotated[Lens, Depends(Requires(Permission.CASES_REOPEN))]
+MayReadTransactions = Annotated[Lens, Depends(Requires(Permission.TRANSACTIONS_READ))]
+MayReadPolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_READ))]
+MayProposePolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_PROPOSE))]
+MayActivatePolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_ACTIVATE))]
+MayReadModels = Annotated[Lens, Depends(Requires(Permission.MODELS_READ))]
+MayPromoteModels = Annotated[Lens, Depends(Requires(Permission.MODELS_PROMOTE))]
+MayReadDeadLetters = Annotated[Lens, Depends(Requires(Permission.DEAD_LETTERS_READ))]
+MayReadAudit = Annotated[Lens, Depends(Requires(Permission.AUDIT_READ))]
+MayReadMetrics = Annotated[Lens, Depends(Requires(Permission.METRICS_READ))]
+
+
+def guards(route: RouteContext) -> list[Guard]:
+    """The guards of a route, from its whole tree of dependencies."""
+    dependant = getattr(route, "dependant", None)
+    return [] if dependant is None else _guards(dependant)
+
+
+def require_guards(app: FastAPI, *, unguarded: frozenset[str] = frozenset()) -> None:
+    """Raise `ConfigurationError` when any route of the application has no guard.
+
+    `unguarded` names mounts that serve nothing but shipped files.
+    """
+    for route in iter_route_contexts(app.routes):
+        if route.path not in unguarded and not guards(route):
+            raise ConfigurationError(f"the route {route.path} names no permission")
+
+
+def _guards(dependant: Dependant) -> list[Guard]:
+    own: list[Guard] = [dependant.call] if isinstance(dependant.call, Guard) else []
+    return own + [guard for part in dependant.dependencies for guard in _guards(part)]

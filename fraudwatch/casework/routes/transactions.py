@@ -1,0 +1,76 @@
+"""Transactions, accounts, and messages that could not be used."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from fraudwatch.casework import views
+from fraudwatch.casework.context import SessionDep
+from fraudwatch.casework.permissions import MayReadDeadLetters, MayReadTransactions
+from fraudwatch.casework.problems import responses
+from fraudwatch.casework.routes.parts import Cursor, KeyPath, KeyQuery, Limit
+from fraudwatch.casework.schemas import (
+    AccountDetail,
+    DeadLetterOut,
+    Page,
+    TransactionDetail,
+    TransactionOut,
+)
+
+router = APIRouter(prefix="/v1", tags=["transactions"])
+
+
+@router.get(
+    "/transactions",
+    operation_id="listTransactions",
+    summary="Transactions of an account",
+    responses=responses(401, 403, 422),
+)
+def list_transactions(
+    account_id: KeyQuery,
+    lens: MayReadTransactions,
+    session: SessionDep,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[TransactionOut]:
+    """Newest first."""
+    return views.transaction_page(session, lens, account_id, cursor=cursor, limit=limit)
+
+
+@router.get(
+    "/transactions/{transaction_id}",
+    operation_id="readTransaction",
+    summary="Read a transaction",
+    responses=responses(401, 403, 404),
+)
+def read_transaction(
+    transaction_id: KeyPath, lens: MayReadTransactions, session: SessionDep
+) -> TransactionDetail:
+    """What came in, what the machine decided and why, what people said."""
+    return views.transaction_detail(session, lens, transaction_id)
+
+
+@router.get(
+    "/accounts/{account_id}",
+    operation_id="readAccount",
+    summary="Read an account",
+    responses=responses(401, 403, 404),
+)
+def read_account(
+    account_id: KeyPath, lens: MayReadTransactions, session: SessionDep
+) -> AccountDetail:
+    """Sums, cases and the newest transactions."""
+    return views.account_detail(session, lens, account_id)
+
+
+@router.get(
+    "/dead-letters",
+    operation_id="listDeadLetters",
+    summary="Messages that could not be used",
+    responses=responses(401, 403, 422),
+)
+def list_dead_letters(
+    _: MayReadDeadLetters, session: SessionDep, cursor: Cursor = None, limit: Limit = 50
+) -> Page[DeadLetterOut]:
+    """Newest first, with the reason and without the content."""
+    return views.dead_letter_page(session, cursor=cursor, limit=limit)
