@@ -26,9 +26,9 @@ class WorldConfig:
     payments_per_day: float = 2.0
     trips_per_year: float = 2.5
     card_testing: float = 0.0015
-    account_takeover: float = 0.0015
-    stolen_abroad: float = 0.0010
-    compromised_merchant: float = 0.0025
+    account_takeover: float = 0.0018
+    stolen_abroad: float = 0.0012
+    compromised_merchant: float = 0.0020
     slow_drain: float = 0.0010
     reported_share: float = 0.8
     report_days_min: float = 5.0

@@ -47,8 +47,8 @@ _THIEVES = np.array([c.thieves for c in CITIES])
 _TOO_NEAR_KM = 700.0  # one could have come by road
 _COUNTRY = np.array([COUNTRIES.index(c.country) for c in CITIES])
 
-_COMPROMISED_DAYS = (5, 12)
-_COMPROMISED_PAYMENTS = 6.0  # a day
+_COMPROMISED_DAYS = (14, 28)  # long enough for chargebacks to come while it lasts
+_COMPROMISED_PAYMENTS = 3.0  # a day
 _DRAIN_DAYS = (15, 35)
 _DAY_OF_CAMPAIGN = 32  # added to the pattern's code: the randomness of one day of a campaign
 
@@ -97,7 +97,7 @@ def _account_takeover(population: Population, pattern: Pattern, day: int, _: Row
         victim = _victim(population, rng)
         who = np.repeat(victim, count)
         patient = rng.random() < 0.25  # by day, with amounts that hardly stand out
-        begin = rng.uniform(9, 17) if patient else rng.uniform(0, 3.5)
+        begin = rng.uniform(9, 17) if patient else rng.uniform(1.5, 4)
         hour = begin + np.minimum(np.cumsum(rng.exponential(0.25, count)), 4.0)
         home = population.customers.home[who]
         time_us = moments(day, local_to_utc(hour, home))
@@ -159,7 +159,7 @@ def _stolen_abroad(population: Population, pattern: Pattern, day: int, ordinary:
         shop = population.merchants.pick(rng, cities, kind)
         rows = blank(count)
         rows["account"], rows["time_us"] = who, moments(day, hour)
-        eur = usual_price(population, rng, who, shop) * rng.uniform(0.8, 3, count)
+        eur = usual_price(population, rng, who, shop) * rng.uniform(1, 4, count)
         at_merchant(population, rows, shop, np.minimum(eur, 3000))
         rows["channel"] = channel_of(cities, kind == CASH)
         parts.append(_mark(rows, pattern))
@@ -167,24 +167,28 @@ def _stolen_abroad(population: Population, pattern: Pattern, day: int, ordinary:
 
 
 def _compromised_merchant(population: Population, pattern: Pattern, day: int, _: Rows) -> Rows:
-    """For 5 to 12 days about 6 payments a day at one shop on cards of people who live around."""
+    """For 14 to 28 days about 3 payments a day at one shop on cards of people who live around."""
     merchants, customers = population.merchants, population.customers
+    people = np.bincount(customers.home, minlength=NET + 1)
     at_tills = np.flatnonzero(
         np.isin(merchants.city, customers.home) & (merchants.category != CASH)
     )
+    # Busy merchants of places with many customers: thieves want many different cards.
+    weight = np.cumsum(merchants.popularity[at_tills] * people[merchants.city[at_tills]])
     parts = []
     for ago in range(_COMPROMISED_DAYS[1]):
         for number in range(started(population, pattern, day - ago)):
             rng = population.rng(pattern.code, day - ago, number + 1)
             length = int(rng.integers(_COMPROMISED_DAYS[0], _COMPROMISED_DAYS[1] + 1))
-            merchant = at_tills[choose(rng, np.cumsum(merchants.popularity[at_tills]), 1)]
+            merchant = at_tills[choose(rng, weight, 1)]
             if ago >= length:
                 continue
             key = (number + 1) * 64 + ago
             rng = population.rng(pattern.code + _DAY_OF_CAMPAIGN, day - ago, key)
             around = np.flatnonzero(customers.home == merchants.city[merchant])
             count = int(rng.poisson(_COMPROMISED_PAYMENTS))
-            who = around[choose(rng, np.cumsum(customers.rate[around]), count)]
+            count = min(count, len(around))
+            who = rng.choice(around, count, replace=False)
             shop = np.repeat(merchant, count)
             rows = blank(count)
             rows["account"] = who
@@ -257,10 +261,9 @@ def _thief_session(rng: np.random.Generator, rows: Rows, device: int, *, has_log
 
     With a login the password was changed hours before, in one case of four long before.
     """
-    count = len(rows)
     rows["device"] = device
     rows["ip"] = rng.integers(0, ADDRESSES)
-    rows["ip_risk"] = address_risk(rng, np.full(count, rng.random() < 0.7))
+    rows["ip_risk"] = address_risk(rng, rng.random(1) < 0.7)
     fresh, age = rng.random() < 0.75, rng.exponential(6.0)
     since_first: Floats = (rows["time_us"] - rows["time_us"].min()) / HOUR_US
     base = age if has_login and fresh else rng.uniform(50, 9000)
@@ -272,7 +275,7 @@ PATTERNS: tuple[Pattern, ...] = (
     Pattern("card_testing", 21, 16.5, _card_testing),
     Pattern("account_takeover", 22, 5.5, _account_takeover),
     Pattern("stolen_abroad", 23, 4.0, _stolen_abroad),
-    Pattern("compromised_merchant", 24, 8.5 * _COMPROMISED_PAYMENTS, _compromised_merchant),
+    Pattern("compromised_merchant", 24, 21.0 * _COMPROMISED_PAYMENTS, _compromised_merchant),
     Pattern("slow_drain", 25, 18.9, _slow_drain),
 )
 """In the order of their codes."""

@@ -206,14 +206,14 @@ def _customers(rng: np.random.Generator, config: WorldConfig, merchants: Merchan
 def _orders(
     rng: np.random.Generator, n: int, customers: Customers, merchants: Merchants
 ) -> StandingOrders:
-    rent = np.arange(n)[rng.random(n) < 0.7]
+    rent = np.arange(n)[rng.random(n) < 0.35]
     bills = np.repeat(np.arange(n), rng.integers(0, 3, n))
     subscriptions = np.repeat(np.arange(n), rng.integers(0, 4, n))
     account = np.concatenate([rent, bills, subscriptions])
     count, transfers = len(account), len(rent) + len(bills)
     price = np.concatenate(
         [
-            np.round(780 * np.exp(rng.normal(0, 0.3, len(rent))), -1),
+            np.round(640 * np.exp(rng.normal(0, 0.3, len(rent))), -1),
             np.round(58 * np.exp(rng.normal(0, 0.5, len(bills)))),
             rng.choice(np.array([4.99, 7.99, 9.99, 12.99, 17.99, 29.99]), len(subscriptions)),
         ]

@@ -180,17 +180,17 @@ def _named(codes: Ints, name: Callable[[int], str]) -> Any:
     return _pick(_texts([name(code) for code in found[absent:].tolist()]), position - absent)
 
 
-def _scrambled(code: int) -> int:
-    """A number of 40 bits that does not show the code, another one for each (odd factor)."""
-    return code * 0x9E3779B97F4A7C15 % 2**40
-
-
 def _device(code: int) -> str:
-    return f"dev-{_scrambled(code):010x}"
+    return f"dev-{_scrambled(code, 1)}"
 
 
 def _counterparty(code: int) -> str:
-    return f"cp-{_scrambled(code):010x}"
+    return f"cp-{_scrambled(code, 2)}"
+
+
+def _scrambled(code: int, kind: int) -> str:
+    """Twelve digits that do not show whose code it is."""
+    return xxhash.xxh3_64_hexdigest(code.to_bytes(8), seed=kind)[:12]
 
 
 def _address(code: int) -> str:

@@ -265,8 +265,8 @@ def test_compromised_merchant_shows_at_the_merchant_not_on_the_card(busy: pd.Dat
     frauds = of(busy, "compromised_merchant")
     assert set(frauds["channel"]) == {"card_present"}
     days = frauds.groupby("merchant_id")["event_time"].agg(lambda t: t.dt.floor("D").nunique())
-    assert days.between(3, 12).mean() > 0.6
-    assert days.max() > 4
+    assert days.between(5, 28).mean() > 0.7
+    assert days.max() > 14
     cards = frauds.groupby("merchant_id")["account_id"].nunique()
     assert (cards / frauds.groupby("merchant_id").size()).median() > 0.6
     honest = busy[~busy["label"]].groupby("merchant_category")["eur"].median()
