@@ -1,0 +1,148 @@
+"""Reading the columns of a CSV, Parquet or JSON-lines file, nothing interpreted yet."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as papq
+
+from fraudwatch.errors import ConfigurationError
+from streams.faults import Faults
+
+_KINDS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+}
+_READ_SIZE = 1 << 24
+_JSON = msgspec.json.Decoder(dict[str, object], float_hook=Decimal)
+
+
+def file_kind(path: Path) -> str:
+    """`csv`, `parquet` or `json` by the ending of the name (before `.gz`)."""
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    kind = _KINDS.get(plain.suffix.lower())
+    if kind is None or (kind == "parquet" and plain is not path):
+        raise ConfigurationError(
+            f"{path}: cannot tell the format; the name must end in one of {', '.join(_KINDS)} "
+            "(CSV and JSON lines also with .gz)"
+        )
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: no such file")
+    return kind
+
+
+def column_names(path: Path, delimiter: str) -> list[str]:
+    """The names of the columns. For JSON lines those of the first 1,000 objects."""
+    kind = file_kind(path)
+    try:
+        if kind == "parquet":
+            return list(papq.read_schema(path).names)
+        if kind == "csv":
+            with pacsv.open_csv(path, parse_options=_parse_options(path, delimiter)) as reader:
+                return list(reader.schema.names)
+    except pa.ArrowInvalid:
+        raise ConfigurationError(f"{path}: this is not a readable {kind} file") from None
+    names: dict[str, None] = {}
+    for number, line in enumerate(_lines(path)):
+        if number == 1000:
+            break
+        item = _json_object(line)
+        names.update(dict.fromkeys(item or ()))
+    return list(names)
+
+
+def read_table(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
+    """The columns named, all rows in file order. CSV gives texts, empty ones as null.
+
+    Raises `FaultyRows` with the rows that cannot be read.
+    """
+    kind = file_kind(path)
+    if kind == "json":
+        return _read_json_lines(path, columns)
+    try:
+        if kind == "parquet":
+            return papq.read_table(path, columns=list(columns))
+        return _read_csv(path, columns, delimiter)
+    except pa.ArrowInvalid:  # its message can quote the file
+        raise ConfigurationError(
+            f"{path}: damaged, or not {kind} in UTF-8 with one name per column"
+        ) from None
+
+
+def _parse_options(path: Path, delimiter: str) -> pacsv.ParseOptions:
+    tabs = ".tsv" in path.suffixes
+    return pacsv.ParseOptions(delimiter="\t" if tabs else delimiter, newlines_in_values=True)
+
+
+def _read_csv(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
+    faults = Faults(path)
+
+    def misshapen(row: pacsv.InvalidRow) -> str:
+        # Row 1 is the line of names.
+        faults.add_row(row.number - 2, "", "wrong_type", "has more or fewer cells than names")
+        return "skip"
+
+    options = _parse_options(path, delimiter)
+    options.invalid_row_handler = misshapen
+    table = pacsv.read_csv(
+        path,
+        # Only with one thread the handler learns the number of the row.
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=_READ_SIZE),
+        parse_options=options,
+        convert_options=pacsv.ConvertOptions(
+            include_columns=list(columns),
+            column_types=dict.fromkeys(columns, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+        ),
+    )
+    faults.raise_any()
+    return table
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield from file
+
+
+def _json_object(line: bytes) -> dict[str, object] | None:
+    try:
+        return _JSON.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None  # the caller names the row
+
+
+def _read_json_lines(path: Path, columns: Sequence[str]) -> pa.Table:
+    faults = Faults(path)
+    cells: list[list[object]] = [[] for _ in columns]
+    for row, line in enumerate(_lines(path)):
+        item = _json_object(line)
+        if item is None:
+            faults.add_row(row, "", "not_json", "is not one JSON object")
+            continue
+        for name, column in zip(columns, cells, strict=True):
+            cell = item.get(name)
+            if isinstance(cell, dict | list):
+                faults.add_row(row, name, "too_deep", "must be a number or a text")
+            column.append(cell)
+    faults.raise_any()
+    texts = (pa.array(map(_json_text, column), pa.string()) for column in cells)
+    return pa.table(dict(zip(columns, texts, strict=True)))
+
+
+def _json_text(cell: object) -> str | None:
+    """A cell as text, as a CSV file would have it: numbers exactly as they were written."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    return None if cell is None or cell == "" else str(cell)
