@@ -38,7 +38,6 @@ from fraudwatch.domain.decision import Outcome, Reason, Rule, Versions
 from fraudwatch.domain.transaction import Transaction, decode
 from fraudwatch.errors import Fenced, Unavailable
 from fraudwatch.features.columns import Columns, from_transactions
-from fraudwatch.features.normal import normal_ranges
 from fraudwatch.memory import Memory
 from fraudwatch.policy.rules import Outcomes, Policy, decide
 from fraudwatch.scorers import Scorers
@@ -90,7 +89,7 @@ class ForwardPath:
     ) -> None:
         self._sessions = sessions
         self._publisher = publisher
-        self._memory = memory
+        self.memory = memory
         self._scorers = scorers
         self._settings = settings
         self._key = key
@@ -106,12 +105,12 @@ class ForwardPath:
         """Load account state from the newest snapshot and the ledger rows after it."""
         self._read_steering()
         with connect_errors(), self._sessions.begin() as session:
-            return self._memory.load(session, partitions, self._scorers.spec)
+            return self.memory.load(session, partitions, self._scorers.spec)
 
     def revoke(self, partitions: frozenset[int]) -> None:
         if self._prepared and any(p in partitions for p, _, _ in self._prepared.batches):
             self._abandon()
-        self._memory.drop(partitions)
+        self.memory.drop(partitions)
 
     def process(self, batches: Sequence[RecordBatch]) -> None:
         """Take the batches in, once. See the steps at the top of this file."""
@@ -147,13 +146,13 @@ class ForwardPath:
         with connect_errors():
             outbox.drain(self._sessions, self._publisher)
         if self._prepared is None:
-            self._snapshot(self._memory.due(self._settings.snapshot_rows))
+            self._snapshot(self.memory.due(self._settings.snapshot_rows))
 
     def close(self) -> None:
         """After the last batch: leave a snapshot, so that the next start need not replay."""
         if self._prepared is None:
             self._mark()
-            self._snapshot(self._memory.due(1))
+            self._snapshot(self.memory.due(1))
 
     # -- computing a batch ------------------------------------------------------------------
 
@@ -175,24 +174,24 @@ class ForwardPath:
                 max_future_seconds=settings.max_future_seconds,
             )
 
-        fresh = [b for b in batches if b.next_offset > self._memory[b.partition].next_offset]
-        arrivals = [read(b, self._memory[b.partition].next_offset, decoded) for b in fresh]
+        fresh = [b for b in batches if b.next_offset > self.memory[b.partition].next_offset]
+        arrivals = [read(b, self.memory[b.partition].next_offset, decoded) for b in fresh]
         BATCH_ROWS.observe(sum(len(a.offsets) for a in arrivals))
         started = self._stage("decode", started)
         with connect_errors(), self._sessions() as session:
             reject_repeats(session, arrivals)
         for arrived in arrivals:
-            self._memory[arrived.partition].guard.observe(arrived.offsets, arrived.rejected)
+            self.memory[arrived.partition].guard.observe(arrived.offsets, arrived.rejected)
         started = self._stage("repeats", started)
 
         spec = self._scorers.spec
-        values, histories, amounts = [], [], []
+        values, histories, parts = [], [], []
         for arrived in arrivals:
-            columns: Columns = from_transactions(arrived.items, spec)
-            found = self._memory[arrived.partition].state.extend(columns, self._scorers.profiles)
+            columns = from_transactions(arrived.items, spec)
+            found = self.memory[arrived.partition].state.extend(columns, self._scorers.profiles)
             values.append(found.values)
             histories.append(found.history_count)
-            amounts.append(columns.amount_e4 / 10_000)
+            parts.append((arrived.partition, columns))
         features = np.concatenate([np.empty((0, len(spec.names))), *values])
         history = np.concatenate([np.empty(0, dtype=np.int64), *histories])
         started = self._stage("features", started)
@@ -208,7 +207,7 @@ class ForwardPath:
             policy,
             self._key,
             risk=scores.risk,
-            amount=np.concatenate([np.empty(0), *amounts]),
+            amount=np.concatenate([np.empty(0), *(c.amount_e4 / 10_000 for _, c in parts)]),
             history_count=history,
             transaction_ids=[t.transaction_id for t in transactions],
         )
@@ -224,7 +223,7 @@ class ForwardPath:
             scores.challenger_risk,
             outcomes.outcome,
             outcomes.rule,
-            self._reasons(features, outcomes),
+            self._reasons(features, parts, outcomes),
             Versions(scores.model_id, policy.policy_id, self._scorers.profiles.version),
             scores.challenger_id,
             now,
@@ -233,7 +232,7 @@ class ForwardPath:
         self._stage("policy", started)
         moves, gaps = [], []
         for batch in fresh:
-            memory = self._memory[batch.partition]
+            memory = self.memory[batch.partition]
             first = memory.begins_at(batch)
             gaps += offsets.gaps_of(batch, memory.next_offset if first is None else first)
             moves.append(
@@ -256,16 +255,26 @@ class ForwardPath:
             wanted, scored, alerts, Checkpoint(self._topic, tuple(moves), rejected, gaps)
         )
 
-    def _reasons(self, features: FloatArray, outcomes: Outcomes) -> dict[int, tuple[Reason, ...]]:
-        """Reasons for the rows that go to people; a failure leaves them without, not undecided."""
+    def _reasons(
+        self, features: FloatArray, parts: Sequence[tuple[int, Columns]], outcomes: Outcomes
+    ) -> dict[int, tuple[Reason, ...]]:
+        """Reasons for the rows that go to people, with what is normal for their accounts."""
         to_people = (outcomes.outcome > Outcome.AUTO_CLEAR) | (outcomes.rule == Rule.BLIND_SPOT)
-        rows = np.flatnonzero(to_people)
         champion = self._scorers.champion
-        if champion is None or not len(rows):
+        if champion is None or not to_people.any():
             return {}
-        chosen = features[rows]
-        low, high = normal_ranges(self._scorers.spec, chosen)
-        found = champion.reasons(chosen, low, high, top=_REASONS)
+        low, high = [], []
+        begin = 0
+        for partition, columns in parts:
+            rows = np.flatnonzero(to_people[begin : begin + len(columns)])
+            bounds = self.memory[partition].state.normal_range(columns.take(rows))
+            low.append(bounds[0])
+            high.append(bounds[1])
+            begin += len(columns)
+        rows = np.flatnonzero(to_people)
+        found = champion.reasons(
+            features[rows], np.concatenate(low), np.concatenate(high), top=_REASONS
+        )
         return dict(zip(rows.tolist(), found, strict=True))
 
     # -- the one transaction ----------------------------------------------------------------
@@ -291,13 +300,12 @@ class ForwardPath:
         for partition in prepared.scored.partitions:
             rows_of[partition] = rows_of.get(partition, 0) + 1
         for move in prepared.checkpoint.moves:
-            self._memory[move.partition].advanced(move.new, rows_of.get(move.partition, 0))
+            self.memory[move.partition].advanced(move.new, rows_of.get(move.partition, 0))
         messages = ledger.decisions(prepared.scored)
         try:
+            self._publisher.publish_all(self._settings.topic_decisions, messages)
             for move in prepared.checkpoint.moves:
-                if found := messages.get(move.partition):
-                    self._publisher.publish(self._settings.topic_decisions, move.partition, found)
-                self._memory[move.partition].published_offset = move.new
+                self.memory[move.partition].published_offset = move.new
         except Unavailable as error:
             # The batch is committed: it must not be processed again. What is left is published
             # from the ledger before the next batch is taken.
@@ -308,7 +316,7 @@ class ForwardPath:
 
     def publish_backlog(self) -> None:
         """Publish committed decisions that were not published. Raises `Unavailable`."""
-        for partition, memory in self._memory.items():
+        for partition, memory in self.memory.items():
             behind = memory.next_offset - memory.published_offset
             PUBLISH_BACKLOG.labels(str(partition)).set(behind)
             if not behind:
@@ -322,18 +330,18 @@ class ForwardPath:
                     memory.published_offset = reached
 
     def _mark(self) -> None:
-        published = self._memory.unmarked()
+        published = self.memory.unmarked()
         if published:
             with connect_errors(), self._sessions.begin() as session:
                 offsets.mark_published(session, self._topic, published)
-            self._memory.mark(published)
+            self.memory.mark(published)
         self._marked = self._monotonic()
 
     def _snapshot(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             started = self._monotonic()
             with connect_errors(), self._sessions.begin() as session:
-                self._memory.save(session, partition)
+                self.memory.save(session, partition)
             self._stage("snapshot", started)
 
     def _read_steering(self) -> Policy:
@@ -349,7 +357,7 @@ class ForwardPath:
             self._scorers.follow(session, found)
             if self._scorers.spec.version != before:
                 # Other features need another memory.
-                self._memory.load(session, self._memory.partitions(), self._scorers.spec)
+                self.memory.load(session, self.memory.partitions(), self._scorers.spec)
         self._policy = found.policy
         self._steering_read = self._monotonic()
         return self._policy
@@ -358,11 +366,11 @@ class ForwardPath:
         """Give up a computed batch: memory of its partitions is ahead, so load it anew."""
         if self._prepared is None:
             return
-        partitions = frozenset(p for p, _, _ in self._prepared.batches) & self._memory.partitions()
+        partitions = frozenset(p for p, _, _ in self._prepared.batches) & self.memory.partitions()
         self._prepared = None
         if partitions:
             with connect_errors(), self._sessions.begin() as session:
-                self._memory.load(session, partitions, self._scorers.spec)
+                self.memory.load(session, partitions, self._scorers.spec)
 
     def _stage(self, name: str, started: float) -> float:
         now = self._monotonic()

@@ -56,7 +56,7 @@ class Scorers:
         self._champion = self._loaded(self._champion, steering.champion)
         self._challenger = self._loaded(self._challenger, steering.challenger)
         if self.champion is not None:
-            self.spec = self.champion.spec
+            self.spec = self.champion.manifest.spec
         if steering.profile_version not in ("", self.profiles.version):
             try:
                 self.profiles = profile_store.load(session, steering.profile_version)
@@ -83,7 +83,7 @@ class Scorers:
         nothing = np.full(len(features), np.nan)
         anomaly, risk = self._scored(self._champion, features) or (nothing, nothing)
         beside = self._challenger
-        if beside is not None and beside[1] is not None and beside[1].spec != self.spec:
+        if beside is not None and beside[1] is not None and beside[1].manifest.spec != self.spec:
             # It needs other features than the champion's: it cannot score beside it.
             beside = None
         _, challenger_risk = self._scored(beside, features) or (nothing, nothing)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
-from fraudwatch.domain.transaction import Transaction
+from fraudwatch.domain.transaction import Transaction, content_equal
 from streams.arrivals import Arrivals
 
 
@@ -28,7 +28,7 @@ def reject_repeats(session: Session, arrivals: Sequence[Arrivals[Transaction]]) 
         for index, transaction in enumerate(arrived.items):
             first = known.setdefault(transaction.transaction_id, transaction)
             if first is not transaction:
-                same = first == transaction
+                same = content_equal(first, transaction)
                 arrived.reject(index, "duplicate" if same else "conflict", "transaction_id")
                 repeats.add(index)
         arrived.drop(repeats)
