@@ -51,18 +51,9 @@ def save(model: Model, folder: Path) -> str:
         for name, data in contents.items()
     }
     text = msgspec.structs.replace(model.manifest, files=facts).encode()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        for name, data in (contents | {MANIFEST: text}).items():
-            with (staging / name).open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        staging.chmod(0o755)
-        staging.rename(folder)
+        _write(folder, contents | {MANIFEST: text})
     except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
         raise BundleError(f"the model cannot be written to {folder}: {error}") from error
     return _digest(text)
 
@@ -98,6 +89,22 @@ def load(folder: Path, sha256: str | None = None) -> Model:
             )
         contents[name] = data
     return _model(manifest, contents)
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """All files durably, in a folder beside the final one, which then takes its name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, data in contents.items():
+            with (staging / name).open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        staging.chmod(0o755)
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _contents(model: Model) -> dict[str, bytes]:

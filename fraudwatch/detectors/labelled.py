@@ -45,12 +45,16 @@ class LabelledPart:
 
     def raw(self, X: Floats) -> Floats:
         """Log-odds as the trees give them, the same for a row alone as in any batch."""
+        if not len(X):  # LightGBM divides by the number of rows
+            return np.zeros(0)
         return np.asarray(
             self.booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64
         ).reshape(-1)
 
     def contributions(self, X: Floats) -> Floats:
         """TreeSHAP contribution (Lundberg et al. 2020) of each feature to `raw`."""
+        if not len(X):
+            return np.zeros(X.shape)
         shares = self.booster.predict(X, pred_contrib=True, num_threads=1)
         return np.asarray(shares, dtype=np.float64)[:, :-1]
 

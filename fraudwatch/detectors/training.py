@@ -32,6 +32,7 @@ __all__ = ["DEFAULT", "LabelledRows", "Progress", "TrainingConfig", "fit"]
 Progress = Callable[[str, float], None]  # what is being done, share done so far
 
 LEAST_ROWS = 100
+GATE_ROWS = 1000  # on which a compiled detector must agree with PyOD
 LIBRARIES = ("numpy", "scikit-learn", "pyod", "lightgbm", "numba")
 
 
@@ -101,11 +102,11 @@ def fit(
     if len(X) > config.most_training_rows:
         X = X[np.sort(rng.choice(len(X), size=config.most_training_rows, replace=False))]
     preparation = fit_preparation(X, _chosen(spec, config), nullable, config.clip)
-    prepared = preparation.apply(X)
+    prepared, unseen = preparation.apply(X), preparation.apply(X_calibration[:GATE_ROWS])
     parts = {}
     for step, detector in enumerate(config.detectors, start=1):
         tell(f"fitting {detector}", step / steps)
-        parts[detector] = _fit_part(registry.DETECTORS[detector], prepared, rng, config)
+        parts[detector] = _fit_part(registry.DETECTORS[detector], prepared, unseen, rng, config)
     tell("learning from labels", (steps - 2) / steps)
     labelled = None
     if labels is not None and tells_apart(labels.fraud):
@@ -177,6 +178,7 @@ def _chosen(spec: FeatureSpec, config: TrainingConfig) -> Integers:
 def _fit_part(
     detector: registry.Detector,
     prepared: Floats,
+    unseen: Floats,
     rng: np.random.Generator,
     config: TrainingConfig,
 ) -> Part:
@@ -186,7 +188,7 @@ def _fit_part(
         rows = rows[np.sort(rng.choice(len(rows), size=detector.most_rows, replace=False))]
     fitted = registry.fit(detector, rows, int(rng.integers(2**31)))
     compiled = detector.compile(fitted)
-    require_equal(detector, fitted, compiled, prepared[: 5 if detector.companions else 1000])
+    require_equal(detector, fitted, compiled, unseen[:5] if detector.companions else unseen)
     return Part(compiled, reference(compiled.score(prepared), config.most_reference_rows, rng))
 
 
