@@ -2,48 +2,100 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session, sessionmaker
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from fastapi import FastAPI
 
 from fraudwatch.casework import db
-from fraudwatch.errors import ConfigurationError, Unavailable
+from fraudwatch.casework.app import create_app
+from fraudwatch.casework.auth import Passwords
+from fraudwatch.casework.context import Services
+from fraudwatch.casework.label_intake import LabelIntake
+from fraudwatch.casework.steering import Registered
+from fraudwatch.clock import SystemClock
+from fraudwatch.detectors import bundle
+from fraudwatch.detectors.model import Model
+from fraudwatch.errors import Fenced, Unavailable
+from fraudwatch.memory import Memory
+from fraudwatch.pipeline import ForwardPath
+from fraudwatch.scorers import Scorers
 from fraudwatch.settings import Settings
+from streams.carriers import open_publisher, open_source
+from streams.runner import Runner
+
+log = logging.getLogger(__name__)
 
 
-def open_database(settings: Settings, *, pool_size: int = 10) -> Engine:
-    """The database, at this program's schema version.
-
-    Raises `ConfigurationError` when it does not answer or is at another version.
-    """
-    engine = db.open_engine(db.database_url(settings), pool_size=pool_size)
-    try:
-        db.require_schema(engine)
-    except Unavailable as error:
-        raise _no_database(engine, error) from error
-    return engine
-
-
-def migrate_database(settings: Settings) -> None:
-    """Bring the schema to this program's version."""
-    engine = db.open_engine(db.database_url(settings))
-    try:
-        with db.connect_errors():
-            db.migrate(engine)
-    except Unavailable as error:
-        raise _no_database(engine, error) from error
-    finally:
-        engine.dispose()
-
-
-def open_sessions(settings: Settings) -> sessionmaker[Session]:
-    """Sessions on the database, for commands that do one thing."""
-    return db.session_factory(open_database(settings, pool_size=1))
-
-
-def _no_database(engine: Engine, error: Unavailable) -> ConfigurationError:
-    address = engine.url.render_as_string(hide_password=True)
-    cause = str(error.__cause__ or error).strip().splitlines()[0]
-    return ConfigurationError(
-        f"no answer from the database at {address}: {cause}; is it running, and is "
-        "FRAUDWATCH_DATABASE_URL right?"
+def api(settings: Settings) -> FastAPI:
+    """The casework API and console. Raises `ConfigurationError` without a secret key."""
+    settings.require_secret()
+    engine = db.open_database(settings)
+    return create_app(
+        Services(
+            settings=settings,
+            engine=engine,
+            sessions=db.session_factory(engine),
+            clock=SystemClock(),
+            passwords=Passwords(),
+        )
     )
+
+
+class Worker:
+    """Scores transactions and takes in labels, each topic read by a runner of its own.
+
+    Raises `ConfigurationError` when it cannot work as it is set up, `Unavailable` when the stream
+    does not answer.
+    """
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        key = settings.require_secret()
+        sessions = db.session_factory(db.open_database(settings, pool_size=2))
+        clock = SystemClock()
+        self._stop = stop
+        self._path = ForwardPath(
+            sessions=sessions,
+            publisher=open_publisher(settings, clock),
+            memory=Memory(
+                settings.topic_transactions,
+                share=settings.dead_letter_share,
+                consecutive=settings.dead_letter_consecutive,
+            ),
+            scorers=Scorers(lambda registered: open_model(settings, registered)),
+            settings=settings,
+            key=key,
+            clock=clock,
+        )
+        group = settings.consumer_group
+        self._transactions = Runner(
+            open_source(settings, settings.topic_transactions, group), self._path, stop=stop
+        )
+        self._labels = Runner(
+            open_source(settings, settings.topic_labels, f"{group}.labels"),
+            LabelIntake(sessions, settings, clock),
+            stop=stop,
+        )
+
+    def run(self) -> None:
+        """Returns when stopped; when one of the two fails, both end and the error is raised."""
+        with ThreadPoolExecutor(1, thread_name_prefix="labels") as pool:
+            labels = pool.submit(self._until_stop, self._labels)
+            self._until_stop(self._transactions)
+        labels.result()
+        try:
+            self._path.close()
+        except (Fenced, Unavailable) as error:
+            log.warning("stopped without a last snapshot: %s", error)
+
+    def _until_stop(self, runner: Runner) -> None:
+        try:
+            runner.run()
+        finally:
+            self._stop.set()
+
+
+def open_model(settings: Settings, registered: Registered) -> Model:
+    """A registered model from its bundle. Raises `BundleError`."""
+    return bundle.load(settings.models_dir / registered.name, registered.sha256)

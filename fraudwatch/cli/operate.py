@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from fraudwatch import bootstrap
+from fraudwatch.casework import db
 from fraudwatch.casework import users as people
 from fraudwatch.casework.auth import Passwords
 from fraudwatch.casework.one_time import one_time_password
@@ -30,7 +30,7 @@ TokenName = Annotated[str, typer.Option("--name", help="What the token is for.")
 
 def migrate() -> None:
     """Bring the database to this version."""
-    bootstrap.migrate_database(load_settings())
+    db.migrate_database(load_settings())
     typer.echo("the database schema is at this program's version")
 
 
@@ -42,7 +42,7 @@ def create(
 ) -> None:
     """Create a user; a person gets a one-time password, to be changed at the first sign-in."""
     password = None if role is Role.SERVICE else one_time_password()
-    with bootstrap.open_sessions(load_settings()).begin() as session:
+    with db.open_sessions(load_settings()).begin() as session:
         people.create_user(
             session,
             Passwords(),
@@ -64,7 +64,7 @@ def list_users() -> None:
     """List all users."""
     table = Table("Name", "Role", "Shown as", "State", box=None)
     now = SystemClock().now()
-    with bootstrap.open_sessions(load_settings())() as session:
+    with db.open_sessions(load_settings())() as session:
         for user in people.list_users(session):
             locked = user.locked_until is not None and user.locked_until > now
             state = "disabled" if user.disabled else "locked" if locked else ""
@@ -76,7 +76,7 @@ def list_users() -> None:
 def reset_password(name: Name) -> None:
     """Give a person a new one-time password; open sessions end."""
     password = one_time_password()
-    with bootstrap.open_sessions(load_settings()).begin() as session:
+    with db.open_sessions(load_settings()).begin() as session:
         people.set_password(
             session,
             Passwords(),
@@ -101,7 +101,7 @@ def enable(name: Name) -> None:
 
 
 def _set_disabled(name: str, *, disabled: bool) -> None:
-    with bootstrap.open_sessions(load_settings()).begin() as session:
+    with db.open_sessions(load_settings()).begin() as session:
         user = people.get_user(session, name)
         people.set_disabled(session, user, disabled, now=SystemClock().now())
     typer.echo(f"{name} is {'disabled' if disabled else 'enabled'}")
@@ -114,7 +114,7 @@ def create_token(
     days: Annotated[int, typer.Option(min=1, max=366, help="How long it is good for.")] = 90,
 ) -> None:
     """Create a token that acts as the user; it is shown this once, on standard output."""
-    with bootstrap.open_sessions(load_settings()).begin() as session:
+    with db.open_sessions(load_settings()).begin() as session:
         token = people.issue_token(
             session,
             people.get_user(session, user),
@@ -128,7 +128,7 @@ def create_token(
 @tokens.command()
 def revoke(user: Name, name: TokenName) -> None:
     """End all tokens of this name of the user."""
-    with bootstrap.open_sessions(load_settings()).begin() as session:
+    with db.open_sessions(load_settings()).begin() as session:
         ended = people.revoke_tokens(
             session, people.get_user(session, user), name=name, now=SystemClock().now()
         )

@@ -3,16 +3,83 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fraudwatch import bootstrap
+from fraudwatch.casework import db
 from fraudwatch.casework.verify import Proof
 from fraudwatch.casework.verify import verify as prove
+from fraudwatch.cli.running import StopWithStdin, sleeper, stop_event
+from fraudwatch.clock import SystemClock
+from fraudwatch.demo.supervisor import follow_parent
+from fraudwatch.domain.transaction import json_schema
 from fraudwatch.settings import load_settings
+from streams.carriers import open_publisher
+from streams.simulator import World, WorldConfig
+from streams.simulator.live import stream_live
+from streams.topics import create_topics
+
+
+def topics() -> None:
+    """Create the topics of the stream.
+
+    Those that exist stay as they are. Refuses when one has another number of partitions than
+    FRAUDWATCH_PARTITIONS says: a key must stay in its partition.
+    """
+    for name, done in create_topics(load_settings()).items():
+        typer.echo(f"{name}: {done}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of a transaction."""
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+def simulate(
+    speed: Annotated[
+        float, typer.Option(min=0.001, help="Simulated seconds a second, until it is now.")
+    ] = 60,
+    days_ago: Annotated[float, typer.Option(min=0, help="Where it begins, before now.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Another number, another world.")] = 1,
+    customers: Annotated[int, typer.Option(min=1, help="How many customers.")] = 500,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps how far it came (data folder: simulator.json)."),
+    ] = None,
+    stop_with_stdin: StopWithStdin = False,
+) -> None:
+    """Send simulated transactions, live.
+
+    Chargebacks go to the labels topic when their time comes. Stopped and started again, it goes
+    on where it was.
+    """
+    settings = load_settings()
+    stop = stop_event()
+    if stop_with_stdin:
+        follow_parent()
+    clock = SystemClock()
+    publisher = open_publisher(settings, clock)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        stream_live(
+            World(WorldConfig(seed=seed, customers=customers)),
+            clock.now() - timedelta(days=days_ago),
+            speed=speed,
+            clock=clock,
+            sleep=sleeper(stop),
+            stop=stop.is_set,
+            publisher=publisher,
+            transactions_topic=settings.topic_transactions,
+            labels_topic=settings.topic_labels,
+            state_file=state or settings.data_dir / "simulator.json",
+        )
+    finally:
+        publisher.close()
 
 
 def verify(
@@ -24,7 +91,7 @@ def verify(
     counted in the database. Exits 1 when something does not add up. May run beside the workers.
     """
     settings = load_settings()
-    with bootstrap.open_sessions(settings)() as session:
+    with db.open_sessions(settings)() as session:
         proof = prove(session, settings.topic_transactions)
     if as_json:
         typer.echo(json.dumps(proof.as_dict(), indent=2))
@@ -34,32 +101,24 @@ def verify(
         raise typer.Exit(1)
 
 
-_COUNTS = (
-    "read",
-    "rows",
-    "dead_letters",
-    "empty",
-    "expired",
-    "missing",
-    "doubled",
-    "beyond",
-    "unpublished",
-)
+_COUNTS = ("read", "rows", "dead_letters", "missing", "doubled", "unpublished")
+_RARE = ("empty", "expired", "beyond")
 
 
 def _show(proof: Proof) -> None:
+    counts = [partition.as_dict() for partition in proof.partitions]
+    shown = [*_COUNTS, *(name for name in _RARE if any(count[name] for count in counts))]
     table = Table(box=None)
-    table.add_column("topic")
-    for name in ("partition", *_COUNTS):
-        table.add_column(name.replace("_", " "), justify="right")
+    table.add_column("topic", no_wrap=True)
+    for name in ("partition", *shown):
+        table.add_column(name.replace("_", " "), justify="right", min_width=4)
     table.add_column("")
-    for partition in proof.partitions:
-        counts = partition.as_dict()
+    for count in counts:
         table.add_row(
-            partition.topic,
-            str(partition.partition),
-            *(f"{counts[name]:,}" for name in _COUNTS),
-            "ok" if partition.ok else "[bold red]wrong[/]",
+            str(count["topic"]),
+            str(count["partition"]),
+            *(f"{count[name]:,}" for name in shown),
+            "ok" if count["ok"] else "[bold red]wrong[/]",
         )
     Console().print(table)
     typer.echo(
