@@ -14,7 +14,7 @@ import pandas as pd
 import xxhash
 
 from fraudwatch.clock import Clock
-from fraudwatch.domain.label import LabelSource
+from fraudwatch.domain.label import PRECEDENCE, Label, LabelSource, encode_label
 from fraudwatch.domain.transaction import Transaction, amount_from_e4, encode
 from fraudwatch.errors import ConfigurationError, Invalid, Unavailable
 from streams.simulator.world import World
@@ -23,7 +23,7 @@ from streams.source import Message, Publisher
 TICK_SECONDS = 1.0
 """How long the stream sleeps when it has caught up, or when the carrier is away."""
 
-STRETCH = timedelta(hours=1)
+STRETCH = timedelta(hours=6)
 """Most simulated time published at once; between two stretches a stop is obeyed."""
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -136,7 +136,8 @@ def stream_live(
             if not _sent(publisher, messages, sleep, stop):
                 break
             progress = Progress(progress.world, upto, pending)
-            progress.save(state_file)
+            if any(messages.values()):
+                progress.save(state_file)
             if report is not None:
                 report(progress)
         sleep(TICK_SECONDS)
@@ -172,13 +173,9 @@ def transaction_messages(frame: pd.DataFrame) -> list[Message]:
 
 def label_message(transaction_id: str, known_at: datetime) -> Message:
     """A chargeback as a message of the labels topic."""
-    body = {
-        "fraud": True,
-        "known_at": known_at.isoformat(),
-        "source": LabelSource.CHARGEBACK.value,
-        "transaction_id": transaction_id,
-    }
-    return Message(transaction_id.encode(), json.dumps(body).encode())
+    source = LabelSource.CHARGEBACK
+    label = Label(transaction_id, True, source, known_at, PRECEDENCE[source])
+    return Message(transaction_id.encode(), encode_label(label))
 
 
 def _resume(world: World, start: datetime, state_file: Path) -> Progress:
