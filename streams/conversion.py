@@ -44,17 +44,31 @@ def as_texts(column: pa.ChunkedArray, name: str, faults: Faults) -> pa.ChunkedAr
 
 
 def text_column(
-    column: pa.ChunkedArray, name: str, faults: Faults, check: Check, *, required: bool
+    column: pa.ChunkedArray,
+    name: str,
+    faults: Faults,
+    check: Check,
+    *,
+    required: bool,
+    plain: int = 0,
 ) -> pd.Series[str]:
-    """Texts that pass `check` (which gives a reason or None); missing ones if not `required`."""
+    """Texts that pass `check` (which gives a reason or None); missing ones if not `required`.
+
+    Printable ASCII of up to `plain` characters is known to pass, and not checked one by one.
+    """
     texts = as_texts(column, name, faults)
-    codes, uniques = _factorize(texts)
-    reasons = [check(text) for text in uniques]
-    for reason in sorted(filter(None, set(reasons))):
-        broken = np.array([found == reason for found in reasons])
-        faults.add_mask((codes >= 0) & broken[codes], name, reason)
     if required:
-        faults.add_mask(codes < 0, name, "missing_field")
+        faults.add_mask(_mask(pc.is_null(texts)), name, "missing_field")
+    suspects = texts
+    if plain:
+        passing = pc.and_(pc.ascii_is_printable(texts), pc.less_equal(pc.utf8_length(texts), plain))
+        suspects = pc.if_else(passing, None, texts)
+    if suspects.null_count < len(suspects):
+        codes, uniques = _factorize(suspects)
+        reasons = [check(text) for text in uniques]
+        for reason in sorted(filter(None, set(reasons))):
+            broken = np.array([found == reason for found in reasons])
+            faults.add_mask((codes >= 0) & broken[codes], name, reason)
     return _as_series(texts)
 
 
@@ -63,14 +77,14 @@ def amount_column(
     name: str,
     faults: Faults,
     *,
-    decimals: NDArray[np.int64],
-    minor: bool,
     decimal_point: str,
+    minor_decimals: NDArray[np.int64] | None,
 ) -> NDArray[np.int64]:
     """Exact amounts in ten-thousandths of the currency's unit.
 
-    `decimals` (int64[n]) are those of each row's currency; with `minor` the column counts in that
-    smallest unit. Texts, whole numbers and decimals are exact; floats are rounded to four decimals.
+    Texts, whole numbers and decimals are exact; floats are rounded to four decimals. Where the
+    column counts in the smallest unit of the currency, `minor_decimals` (int64[n]) are those of
+    each row's currency.
     """
     amounts: NDArray[np.int64]
     if pa.types.is_floating(column.type):
@@ -90,8 +104,8 @@ def amount_column(
             faults.add_mask((codes >= 0) & broken[codes], name, reason)
         values = [0 if isinstance(found, str) else found for found in parsed]
         amounts = np.array([*values, 0], dtype=np.int64)[codes]  # -1, missing, takes the last
-    if minor:
-        unit = 10**decimals
+    if minor_decimals is not None:
+        unit = 10**minor_decimals
         faults.add_mask(amounts % unit != 0, name, "too_precise", "must be whole smallest units")
         amounts //= unit
     return amounts

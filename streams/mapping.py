@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fraudwatch.domain.codes import CURRENCY_DECIMALS
-from fraudwatch.domain.limits import AMOUNT_DECIMALS, ATTRIBUTE_TEXT_LENGTH
+from fraudwatch.domain.limits import AMOUNT_DECIMALS, ATTRIBUTE_TEXT_LENGTH, TEXT_LENGTHS
 from fraudwatch.domain.strict import free_text_fault
 from fraudwatch.domain.transaction import Transaction, amount_from_e4
 from streams.conversion import (
@@ -32,6 +32,7 @@ __all__ = ["Fault", "FaultyRows", "Mapping", "frame_to_transactions", "read_fram
 
 Progress = Callable[[int, int], None]
 
+_SLICE = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,37 +57,39 @@ def read_frame(path: Path, mapping: Mapping, *, progress: Progress | None = None
         tell(min(1 + len(frame), steps - 1), steps)
     result = pd.DataFrame(frame)
     ids = result["transaction_id"]
-    repeated = (ids.duplicated() & ids.notna()).to_numpy()
-    faults.add_mask(repeated, mapping.fields.get("transaction_id", ""), "duplicate")
+    if ids.nunique() < ids.count():
+        repeated = (ids.duplicated() & ids.notna()).to_numpy()
+        faults.add_mask(repeated, mapping.fields.get("transaction_id", ""), "duplicate")
     faults.raise_any()
-    result = result.sort_values(["event_time", "transaction_id"], ignore_index=True)
+    result = result.take(_canonical_order(result)).reset_index(drop=True)
     tell(steps, steps)
     return result
 
 
 def frame_to_transactions(frame: pd.DataFrame) -> Iterator[Transaction]:
     """The rows of a canonical frame as transactions, in order. Label and reporting stay behind."""
+    for start in range(0, len(frame), _SLICE):
+        yield from _slice_to_transactions(frame.iloc[start : start + _SLICE])
+
+
+def _slice_to_transactions(frame: pd.DataFrame) -> Iterator[Transaction]:
     plain = [name for name in FIELDS if name in frame and name not in ("event_time", "amount")]
     own = [name for name in map(str, frame.columns) if name.startswith("attributes.")]
-    times = frame["event_time"].to_numpy("datetime64[us]").view(np.int64).tolist()
-    amounts = frame["amount_e4"].tolist()
-    cells = [_present(frame[name]) for name in plain]
     own_names = [name.removeprefix("attributes.") for name in own]
-    own_cells = [_present(frame[name]) for name in own]
+    micros = _micros(frame).tolist()
+    amounts = frame["amount_e4"].tolist()
     currencies = frame["currency"].tolist()
-    rows = zip(*cells, strict=True)
-    own_rows = zip(*own_cells, strict=True) if own else None
-    for micros, amount_e4, currency, row in zip(times, amounts, currencies, rows, strict=True):
+    cells = zip(*(_present(frame[name]) for name in plain), strict=True)
+    own_cells = zip(*(_present(frame[name]) for name in own), strict=True) if own else None
+    exact = {key: amount_from_e4(*key) for key in set(zip(amounts, currencies, strict=True))}
+    for moment, amount_e4, currency, row in zip(micros, amounts, currencies, cells, strict=True):
         attributes = {}
-        if own_rows is not None:
-            attributes = {
-                name: cell
-                for name, cell in zip(own_names, next(own_rows), strict=True)
-                if cell is not None
-            }
+        if own_cells is not None:
+            named = zip(own_names, next(own_cells), strict=True)
+            attributes = {name: cell for name, cell in named if cell is not None}
         yield Transaction(
-            event_time=_EPOCH + timedelta(microseconds=micros),
-            amount=amount_from_e4(amount_e4, currency),
+            event_time=_EPOCH + timedelta(microseconds=moment),
+            amount=exact[amount_e4, currency],
             attributes=attributes,
             **dict(zip(plain, row, strict=True)),
         )
@@ -121,9 +124,8 @@ def _canonical_columns(
                     table[column],
                     column,
                     faults,
-                    decimals=_decimals(currency),
-                    minor=mapping.minor_amounts,
                     decimal_point=mapping.decimal_point,
+                    minor_decimals=_decimals(currency) if mapping.minor_amounts else None,
                 ),
             )
         elif name in COORDINATES:
@@ -143,12 +145,37 @@ def _canonical_columns(
         )
 
 
+def _canonical_order(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Row numbers by (event_time, transaction_id). Ids are compared only where times are equal."""
+    times = _micros(frame)
+    order = np.argsort(times, kind="stable")
+    equal = np.diff(times[order]) == 0
+    tied = np.append(equal, False) | np.insert(equal, 0, False)
+    rows = order[tied]
+    ids = frame["transaction_id"].iloc[rows].tolist()
+    order[tied] = [
+        row for *_, row in sorted(zip(times[rows].tolist(), ids, rows.tolist(), strict=True))
+    ]
+    return order
+
+
+def _micros(frame: pd.DataFrame) -> NDArray[np.int64]:
+    return frame["event_time"].to_numpy("datetime64[us]").view(np.int64)
+
+
 def _texts(table: pa.Table, name: str, mapping: Mapping, faults: Faults) -> pd.Series[str]:
     if name in mapping.constants:
         constant = str(mapping.constants[name])
         return pd.Series(constant, index=pd.RangeIndex(table.num_rows), dtype="str")
     column = mapping.fields[name]
-    return text_column(table[column], column, faults, field_check(name), required=name in REQUIRED)
+    return text_column(
+        table[column],
+        column,
+        faults,
+        field_check(name),
+        required=name in REQUIRED,
+        plain=TEXT_LENGTHS.get(name, 0),
+    )
 
 
 def _attribute(column: pa.ChunkedArray, attribute: Attribute, faults: Faults) -> object:
@@ -164,6 +191,7 @@ def _attribute(column: pa.ChunkedArray, attribute: Attribute, faults: Faults) ->
         faults,
         lambda text: free_text_fault(text, ATTRIBUTE_TEXT_LENGTH),
         required=False,
+        plain=ATTRIBUTE_TEXT_LENGTH,
     )
 
 
