@@ -17,8 +17,6 @@ from fraudwatch.casework.routes import (
     transactions,
 )
 
-MAX_BODY_BYTES = 256 * 1024
-
 _DESCRIPTION = """
 Cases of unusual payments, the people who decide them, and what steers the machine.
 
@@ -41,7 +39,6 @@ def create_app(services: Services) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_BODY_BYTES,
     )
     app.state.services = services
     problems.install(app)
@@ -49,4 +46,5 @@ def create_app(services: Services) -> FastAPI:
     for part in (sessions, cases, transactions, steering, audit, operations):
         app.include_router(part.router)
     require_guards(app)
+    problems.describe(app.openapi())
     return app

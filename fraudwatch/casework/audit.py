@@ -71,13 +71,13 @@ def append(
 def verify(session: Session) -> AuditCheck:
     """Walk the whole chain, oldest first."""
     previous, rows = GENESIS, 0
-    for row in session.scalars(
-        select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=1000)
-    ):
-        fits = row.id == rows + 1 and row.previous_hash == previous and row.hash == _hash(row)
-        if not fits:
-            return AuditCheck(ok=False, rows=rows, head=previous.hex(), broken_at=row.id)
-        previous, rows = row.hash, rows + 1
+    query = select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=1000)
+    with session.execute(query) as found:
+        for (row,) in found:
+            fits = row.id == rows + 1 and row.previous_hash == previous and row.hash == _hash(row)
+            if not fits:
+                return AuditCheck(ok=False, rows=rows, head=previous.hex(), broken_at=row.id)
+            previous, rows = row.hash, rows + 1
     return AuditCheck(ok=True, rows=rows, head=previous.hex())
 
 

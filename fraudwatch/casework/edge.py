@@ -1,4 +1,4 @@
-"""Around every request: its id, security headers, metrics, and a last net for errors."""
+"""Around every request: id, size limit, security headers, metrics, a last net for errors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fraudwatch.casework.problems import problem, respond, unexpected
 from fraudwatch.telemetry import REQUEST_SECONDS
+
+MAX_BODY_BYTES = 256 * 1024
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -29,6 +32,8 @@ SECURITY_HEADERS = {
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_TOO_LARGE = f"a request has at most {MAX_BODY_BYTES // 1024} KiB"
 
 _log = logging.getLogger(__name__)
 
@@ -58,10 +63,20 @@ class Edge:
                 headers["X-Request-Id"] = request_id
             await send(message)
 
+        received = 0
+
+        async def receive_some() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                raise HTTPException(413, _TOO_LARGE)
+            return message
+
         begin = time.perf_counter()
         try:
             refusal = _refusal(Request(scope, receive))
-            await (refusal or self.app)(scope, receive, send_with_headers)
+            await (refusal or self.app)(scope, receive_some, send_with_headers)
         except Exception:
             _log.exception("request failed", extra={"data": {"request_id": request_id}})
             if started:
@@ -76,18 +91,17 @@ class Edge:
 
 
 def _refusal(request: Request) -> Response | None:
-    """An answer for a request that another site made a browser send.
-
-    Guards sign-in, which has no session yet that could hold a token. Programs send neither header.
-    """
-    if request.method in _SAFE:
-        return None
-    if _same_origin(request.headers):
-        return None
-    return respond(request, problem(403, "cross-site", "requests from other sites are refused"))
+    """An answer for a request that is too large, or that another site made a browser send."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+        return respond(request, problem(413, "too-large", _TOO_LARGE))
+    if request.method not in _SAFE and not _same_origin(request.headers):
+        return respond(request, problem(403, "cross-site", "requests from other sites are refused"))
+    return None
 
 
 def _same_origin(headers: Headers) -> bool:
+    """Guards sign-in, which has no session yet to hold a token. Programs send neither header."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in {"same-origin", "none"}

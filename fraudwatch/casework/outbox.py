@@ -17,7 +17,7 @@ from streams.source import Message, Publisher
 # Any fixed number: one drainer at a time, so that messages of a key leave in order.
 _DRAIN_LOCK = 7_264_913
 
-MESSAGE_ID = "message-id"  # header by which consumers drop repeats
+MESSAGE_ID = "message_id"  # header by which consumers drop repeats
 
 
 def write(

@@ -53,14 +53,14 @@ def ready(request: Request, services: ServicesDep) -> Health | Response:
 )
 def metrics(_: MayReadMetrics, session: SessionDep) -> Response:
     """Prometheus text; send an API token as `Authorization: Bearer`."""
-    counts = dict.fromkeys(OPEN, 0)
     rows = session.execute(
-        select(Case.status, func.count()).where(Case.status.in_(OPEN)).group_by(Case.status)
+        select(Case.status, func.count().label("cases"))
+        .where(Case.status.in_(OPEN))
+        .group_by(Case.status)
     )
-    for status, count in rows.tuples():
-        counts[status] = count  # type: ignore[index]
-    for status, count in counts.items():
-        OPEN_CASES.labels(status.value).set(count)
+    counts = {row.status: row.cases for row in rows}
+    for status in OPEN:
+        OPEN_CASES.labels(status.value).set(counts.get(status, 0))
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,0 +1,166 @@
+"""Closed by default: every route has a permission, and each role reaches exactly what it may."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from fraudwatch.casework.masking import Lens, masked
+from fraudwatch.casework.permissions import Everybody, guards, require_guards
+from fraudwatch.domain.access import ROLE_PERMISSIONS, Actor, Permission, Role
+from fraudwatch.errors import ConfigurationError
+from tests.api.conftest import Api
+
+POLICY = {
+    "review_from": 0.9,
+    "high_risk_from": 0.95,
+    "no_history_amount": "10",
+    "no_history_count": 1,
+    "blind_spot_rate": 0,
+    "comment": "test",
+}
+RESOLVE = {"resolution": "fraud", "reason_codes": ["scam"], "version": 1}
+
+# What each route needs. None: signed in is enough. A route that is missing here fails the test.
+NEEDED: dict[tuple[str, str], Permission | None] = {
+    ("POST", "/v1/logout"): None,
+    ("GET", "/v1/me"): None,
+    ("POST", "/v1/me/password"): None,
+    ("GET", "/v1/cases"): Permission.CASES_READ,
+    ("POST", "/v1/cases/next"): Permission.CASES_WORK,
+    ("GET", "/v1/cases/{case_id}"): Permission.CASES_READ,
+    ("POST", "/v1/cases/{case_id}/claim"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/renew"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/release"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/notes"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/resolve"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/reopen"): Permission.CASES_REOPEN,
+    ("GET", "/v1/reason-codes"): Permission.CASES_READ,
+    ("GET", "/v1/transactions"): Permission.TRANSACTIONS_READ,
+    ("GET", "/v1/transactions/{transaction_id}"): Permission.TRANSACTIONS_READ,
+    ("GET", "/v1/accounts/{account_id}"): Permission.TRANSACTIONS_READ,
+    ("GET", "/v1/dead-letters"): Permission.DEAD_LETTERS_READ,
+    ("GET", "/v1/policies"): Permission.POLICIES_READ,
+    ("POST", "/v1/policies"): Permission.POLICIES_PROPOSE,
+    ("POST", "/v1/policies/{policy_id}/activate"): Permission.POLICIES_ACTIVATE,
+    ("GET", "/v1/models"): Permission.MODELS_READ,
+    ("POST", "/v1/models/{model_id}/promote"): Permission.MODELS_PROMOTE,
+    ("GET", "/v1/audit"): Permission.AUDIT_READ,
+    ("GET", "/v1/audit/verify"): Permission.AUDIT_READ,
+    ("GET", "/metrics"): Permission.METRICS_READ,
+}
+PUBLIC = {
+    ("POST", "/v1/login"),
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/openapi.json"),
+}
+BODIES: dict[str, object] = {
+    "/v1/cases/{case_id}/notes": {"text": "x"},
+    "/v1/cases/{case_id}/resolve": RESOLVE,
+    "/v1/cases/{case_id}/reopen": {"reason": "x", "version": 1},
+    "/v1/policies": POLICY,
+    "/v1/me/password": {"current": "x", "new": "x"},
+}
+APART = {"/metrics", "/health", "/ready", "/openapi.json"}
+IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
+
+
+def rest_routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Method and path of all routes that give no pages."""
+    return {
+        (method, route.path)
+        for route in iter_route_contexts(app.routes)
+        if route.path is not None and (route.path.startswith("/v1/") or route.path in APART)
+        for method in route.methods or ()
+    }
+
+
+def test_every_route_names_its_permission(api: Api) -> None:
+    """A route added without thought must not become one for everybody."""
+    for route in iter_route_contexts(api.app.routes):
+        if route.original_route.__class__.__name__ != "Mount":
+            assert guards(route), f"{route.path} is open to all"
+    assert rest_routes(api.app) == NEEDED.keys() | PUBLIC
+    open_to_all = {
+        (method, route.path)
+        for route in iter_route_contexts(api.app.routes)
+        if route.path is not None and (route.path.startswith("/v1/") or route.path in APART)
+        if any(isinstance(guard, Everybody) for guard in guards(route))
+        for method in route.methods or ()
+    }
+    assert open_to_all == PUBLIC
+
+
+def test_an_application_with_an_open_route_does_not_start(api: Api) -> None:
+    @api.app.get("/v1/leak")
+    def leak() -> str:
+        return "everything"
+
+    with pytest.raises(ConfigurationError, match="/v1/leak"):
+        require_guards(api.app, unguarded=frozenset({"/static"}))
+
+
+def test_each_role_reaches_exactly_what_it_may(api: Api) -> None:
+    with api.seed() as seed:
+        seed.case("acc-1")
+    for (method, path), needed in NEEDED.items():
+        url = path.format(**IDS, policy_id="999", model_id="999")
+        params = {"account_id": "acc-1"} if path == "/v1/transactions" else None
+        body = BODIES.get(path)
+        nobody = api.client().request(method, url, json=body, params=params)
+        assert nobody.status_code == 401, path
+        assert nobody.headers["www-authenticate"] == "Bearer"
+        for role in Role:
+            answer = api.program(role).request(method, url, json=body, params=params)
+            may = needed is None or needed in ROLE_PERMISSIONS[role]
+            refused = answer.status_code in {401, 403} and answer.json()["code"] == "not-allowed"
+            assert refused is not may, f"{role} {method} {path}: {answer.status_code} {answer.text}"
+            assert answer.status_code < 500, answer.text
+
+
+def test_personal_data_are_masked_for_those_who_need_them_not(api: Api) -> None:
+    """Officers and auditors see that rows belong together, not to whom."""
+    with api.seed() as seed:
+        case_id = seed.case("acc-000000000111").id
+        transaction = seed.transaction("acc-000000000111").transaction_id
+    secrets = (
+        "acc-000000000111",
+        "192.0.2.17",
+        "counterparty-77",
+        "somebody@example.org",
+        "48.85661",
+    )
+    for path in (
+        f"/v1/cases/{case_id}",
+        "/v1/cases",
+        f"/v1/transactions/{transaction}",
+        "/v1/transactions?account_id=acc-000000000111",
+        "/v1/accounts/acc-000000000111",
+    ):
+        for role in (Role.RISK_OFFICER, Role.AUDITOR, Role.SERVICE):
+            answer = api.program(role).get(path)
+            if answer.status_code == 200:
+                assert not [secret for secret in secrets if secret in answer.text], path
+            else:
+                assert role is Role.SERVICE
+                assert answer.status_code == 403
+        assert "acc-000000000111" in api.program(Role.ANALYST).get(path).text
+    seen = api.program(Role.AUDITOR).get(f"/v1/transactions/{transaction}").json()
+    assert seen["account_id"].startswith("acc-…111~")
+    assert (seen["latitude"], seen["longitude"]) == (48.9, 2.4)
+    assert seen["attributes"] == {"score": 0.25, "email": "…"}
+    full = api.program(Role.ANALYST).get(f"/v1/transactions/{transaction}").json()
+    assert full["ip"] == "192.0.2.17"
+    assert full["customer_id"] == "customer-of-acc-000000000111"
+
+
+def test_masks_link_equal_values_and_hide_short_ones() -> None:
+    key = b"k" * 32
+    assert masked("acc-000000000111", key) == masked("acc-000000000111", key)
+    assert masked("acc-000000000111", key) != masked("acc-100000000111", key)
+    assert masked("acc-000000000111", key) != masked("acc-000000000111", b"l" * 32)
+    assert masked("4711", key).startswith("…~")
+    actor = Actor(1, "x", Role.ANALYST, True, frozenset({Permission.PERSONAL_READ}))
+    assert Lens(actor, key).id("4711") == "4711"

@@ -1,0 +1,161 @@
+"""The audit log shows what was tampered with; messages leave once committed, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from fraudwatch.casework import audit, outbox
+from fraudwatch.casework.models import AuditRow, OutboxRow
+from fraudwatch.clock import FixedClock
+from fraudwatch.domain.access import Role
+from fraudwatch.errors import Unavailable
+from streams.files import FilePublisher, decode_line, partition_path
+from streams.source import Message
+from tests.api.conftest import Api
+from tests.api.seed import NOW
+
+
+def fill(sessions: sessionmaker[Session], rows: int) -> None:
+    for number in range(rows):
+        with sessions.begin() as session:
+            audit.append(
+                session,
+                at=NOW,
+                actor=None,
+                action="test",
+                subject=f"case:{number}",
+                data={"text": "é \u2013 \u2028", "share": 0.1, "at": NOW, "list": [1, None, True]},
+            )
+
+
+@pytest.mark.parametrize(
+    ("statement", "broken_at"),
+    [
+        ("UPDATE audit_log SET actor = 'somebody' WHERE id = 3", 3),
+        ("UPDATE audit_log SET at = at + interval '1 second' WHERE id = 3", 3),
+        ('UPDATE audit_log SET data = data || \'{"share": "0.2"}\' WHERE id = 3', 3),
+        ("UPDATE audit_log SET hash = previous_hash WHERE id = 3", 3),
+        ("DELETE FROM audit_log WHERE id = 3", 4),
+        ("UPDATE audit_log SET id = -id WHERE id = 1", -1),
+    ],
+)
+def test_a_tampered_row_is_found(
+    engine: Engine, sessions: sessionmaker[Session], statement: str, broken_at: int
+) -> None:
+    """Even by somebody who may switch off the trigger that refuses changes."""
+    fill(sessions, 5)
+    with sessions() as session:
+        whole = audit.verify(session)
+    assert (whole.ok, whole.rows, whole.broken_at) == (True, 5, None)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE audit_log DISABLE TRIGGER append_only"))
+        connection.execute(text(statement))
+    with sessions() as session:
+        check = audit.verify(session)
+    assert not check.ok
+    assert check.broken_at == broken_at
+    assert check.head != whole.head
+
+
+def test_auditors_read_and_check_the_log(api: Api) -> None:
+    with api.seed() as seed:
+        case_id = seed.case("acc-000000000111").id
+    api.program(Role.ANALYST).post(f"/v1/cases/{case_id}/claim")
+    auditor = api.program(Role.AUDITOR)
+    found = auditor.get("/v1/audit", params={"subject": f"case:{case_id}"}).json()
+    assert [row["action"] for row in found["items"]] == ["case.claim"]
+    assert found["items"][0]["actor"] == "analyst-user"
+    first = auditor.get("/v1/audit", params={"limit": 2}).json()
+    second = auditor.get("/v1/audit", params={"cursor": first["next_cursor"]}).json()
+    ids = [row["id"] for row in first["items"] + second["items"]]
+    rows = api.rows(AuditRow)
+    assert ids == [row.id for row in reversed(rows)]
+    check = auditor.get("/v1/audit/verify").json()
+    assert check == {"ok": True, "rows": len(rows), "head": rows[-1].hash.hex(), "broken_at": None}
+
+
+def write(sessions: sessionmaker[Session], number: int, topic: str = "outcomes") -> None:
+    with sessions.begin() as session:
+        outbox.write(
+            session,
+            topic=topic,
+            key="acc-1",
+            message_id=f"m-{number}",
+            payload={"n": number},
+            now=NOW,
+        )
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> FilePublisher:
+    for topic in ("outcomes", "others"):
+        path = partition_path(tmp_path, topic, 0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return FilePublisher(tmp_path, FixedClock(NOW))
+
+
+def published(folder: Path, topic: str) -> list[bytes]:
+    lines = partition_path(folder, topic, 0).read_bytes().splitlines()
+    return [dict(decode_line(line)[2])[outbox.MESSAGE_ID] for line in lines]
+
+
+def test_messages_leave_in_order_and_once(
+    sessions: sessionmaker[Session], publisher: FilePublisher, tmp_path: Path
+) -> None:
+    for number in range(5):
+        write(sessions, number, "others" if number == 2 else "outcomes")
+    assert outbox.drain(sessions, publisher, limit=3) == 3
+    assert outbox.drain(sessions, publisher) == 2
+    assert outbox.drain(sessions, publisher) == 0
+    assert published(tmp_path, "outcomes") == [b"m-0", b"m-1", b"m-3", b"m-4"]
+    assert published(tmp_path, "others") == [b"m-2"]
+    with sessions() as session:
+        assert all(row.published_at is not None for row in session.query(OutboxRow))
+
+
+class Away:
+    """A publisher whose broker is away."""
+
+    def publish_all(self, topic: str, messages: Mapping[int, Sequence[Message]]) -> None:
+        raise Unavailable("broker")
+
+    def publish(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
+        raise Unavailable("broker")
+
+    def send(self, topic: str, messages: Sequence[Message]) -> None:
+        raise Unavailable("broker")
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_messages_wait_while_the_publisher_is_away(
+    sessions: sessionmaker[Session], publisher: FilePublisher, tmp_path: Path
+) -> None:
+    write(sessions, 1)
+    with pytest.raises(Unavailable):
+        outbox.drain(sessions, Away())
+    assert outbox.drain(sessions, publisher) == 1
+    assert published(tmp_path, "outcomes") == [b"m-1"]
+
+
+def test_one_drains_at_a_time_and_open_transactions_are_not_waited_for(
+    sessions: sessionmaker[Session], publisher: FilePublisher, tmp_path: Path
+) -> None:
+    """Two at once would let a later message of an account overtake an earlier one."""
+    write(sessions, 1)
+    with sessions.begin() as other:
+        other.execute(text("SELECT pg_advisory_xact_lock(7264913)"))
+        assert outbox.drain(sessions, publisher) == 0
+    with sessions.begin() as other:
+        outbox.write(other, topic="outcomes", key=None, message_id="m-open", payload={}, now=NOW)
+        other.flush()
+        assert outbox.drain(sessions, publisher) == 1
+    assert outbox.drain(sessions, publisher) == 1
+    assert published(tmp_path, "outcomes") == [b"m-1", b"m-open"]
