@@ -5,6 +5,10 @@ here (its publishing side is in `streams.kafka_publisher`):
   are given and `streams.kafka_records` returns a damaged batch instead of raising.
 - Rebalance listeners run on the client's IO thread: ours only pauses, seeks and queues; the
   owner learns of it through `changes()`.
+- What was fetched before a pause is parked, and after a pause of all partitions never taken up
+  again, because a used-up leftover of the last fetch sits in its place: `poll()` clears it.
+- A rebalance that begins because metadata changed is forgotten by the client when one `poll()` is
+  too short for it: nothing is read again and the group expels the member. `poll()` reminds it.
 - `poll()` never says that the brokers are away; we look whether any connection is up.
 - Naming an unknown topic creates it with the broker's defaults, unless this is forbidden.
 - A group that is rebalanced with the eager protocol revokes everything and assigns it again;
@@ -162,6 +166,12 @@ class KafkaSource:
 
     def poll(self, timeout: float) -> list[RecordBatch]:
         records: Mapping[TopicPartition, list[Row | Damaged]] = {}
+        fetcher = self._consumer._fetcher  # noqa: SLF001 - see the top of this file
+        if not fetcher._next_partition_records:  # noqa: SLF001
+            fetcher._next_partition_records = None  # noqa: SLF001
+        coordinator = self._consumer._coordinator  # noqa: SLF001
+        if coordinator.rejoining:
+            coordinator.request_rejoin()
         try:
             with kafka_errors(self._bootstrap):
                 records = self._consumer.poll(

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
@@ -128,7 +129,8 @@ class _BulkWriter:
                 return len(known)
             self._client.get_broker_version(timeout_ms=_left_ms(deadline))
             cluster.add_topic(topic)
-            self._refresh(deadline)
+            with suppress(UnknownTopicOrPartitionError):
+                self._refresh(deadline)
         return len(cluster.partitions_for_topic(topic) or ())
 
     def _refresh(self, deadline: float) -> None:
