@@ -100,6 +100,7 @@ def stream_live(
     transactions_topic: str,
     labels_topic: str,
     state_file: Path,
+    stretch: timedelta = STRETCH,
     report: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Publish the world after `start` until `stop()`; return how far it came.
@@ -126,7 +127,7 @@ def stream_live(
         before = now
         target = progress.position + timedelta(seconds=max(step, 0.0))
         while progress.position < target and not stop():
-            upto = min(target, progress.position + STRETCH)
+            upto = min(target, progress.position + stretch)
             frame = world.generate(progress.position + _MICROSECOND, upto + _MICROSECOND)
             known, pending = _split_labels(world, progress, frame, upto)
             messages = {

@@ -206,14 +206,14 @@ def _customers(rng: np.random.Generator, config: WorldConfig, merchants: Merchan
 def _orders(
     rng: np.random.Generator, n: int, customers: Customers, merchants: Merchants
 ) -> StandingOrders:
-    rent = np.arange(n)[rng.random(n) < 0.35]
+    rent = np.arange(n)[rng.random(n) < 0.08]  # others pay it elsewhere
     bills = np.repeat(np.arange(n), rng.integers(0, 3, n))
     subscriptions = np.repeat(np.arange(n), rng.integers(0, 4, n))
     account = np.concatenate([rent, bills, subscriptions])
     count, transfers = len(account), len(rent) + len(bills)
     price = np.concatenate(
         [
-            np.round(640 * np.exp(rng.normal(0, 0.3, len(rent))), -1),
+            np.round(450 * np.exp(rng.normal(0, 0.3, len(rent))), -1),
             np.round(58 * np.exp(rng.normal(0, 0.5, len(bills)))),
             rng.choice(np.array([4.99, 7.99, 9.99, 12.99, 17.99, 29.99]), len(subscriptions)),
         ]
@@ -227,7 +227,7 @@ def _orders(
     return StandingOrders(
         account=account,
         day_of_month=rng.integers(1, 29, count),
-        hour=rng.uniform(2, 8, count),
+        hour=rng.uniform(5, 9, count),
         eur=np.where(is_transfer, np.round(price * shared), price),
         counterparty=np.where(is_transfer, payee, -1),
         merchant=np.where(is_transfer, -1, provider),
