@@ -32,6 +32,7 @@ __all__ = [
 DEFINITIONS = 1
 
 ATTRIBUTE_PREFIX = "attributes."
+MAX_RATE = 1e12
 _WHOSE = {"account": "this account", "everyone": "most accounts"}
 
 BY_NAME: Mapping[str, Feature] = {feature.name: feature for feature in CATALOGUE}
@@ -56,7 +57,7 @@ class FeatureSpec:
 
     `attributes`: numeric institution attributes that become features. `rates`: units of the
     reference currency per unit of a currency; a currency not named counts as 1.
-    Raises `ConfigurationError` for a rate that is not a positive number or a doubled attribute.
+    Raises `ConfigurationError` for a rate outside (0, MAX_RATE] or a doubled attribute.
     """
 
     attributes: tuple[str, ...] = ()
@@ -66,8 +67,10 @@ class FeatureSpec:
         if len(set(self.attributes)) != len(self.attributes):
             raise ConfigurationError("feature attributes: a name is given twice")
         for currency, rate in self.rates.items():
-            if not (math.isfinite(rate) and rate > 0):
-                raise ConfigurationError(f"rate of {currency}: must be a positive number")
+            if not 0 < rate <= MAX_RATE:
+                raise ConfigurationError(
+                    f"rate of {currency}: must be a number above 0, at most {MAX_RATE:g}"
+                )
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -107,7 +110,7 @@ def catalogue_markdown() -> str:
         "",
         "Each is computed before the transaction joins its account's past. `t` is its event time.",
         "A window `(t - w, t]` holds what was received before it and happened in that time. For a",
-        "late event that is all the account keeps: its newest 37 days and 16,384 transactions.",
+        "late event that is all the account keeps: its newest 37 days and 8,192 transactions.",
         "All values are finite, but institution attributes (`attributes.NAME`) may be missing.",
         "Money is in the reference currency; single amounts saturate at 5·10^10.",
         "",

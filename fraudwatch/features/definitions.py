@@ -130,7 +130,6 @@ def _habits() -> list[Feature]:
             f"1 and {window[:-1]}",
             f"{{value}} as many payments in 24 hours as on the account's mean day of the last "
             f"{WINDOW_WORDS[window]}",
-            own_range=window == "7d",
         )
         for window in ("7d", "30d")
     ]

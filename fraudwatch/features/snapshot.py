@@ -51,7 +51,7 @@ def grown(pools: w.Pools, short: int) -> w.Pools:
     return pools._replace(accounts=accounts, places=places)
 
 
-def history_before(pools: w.Pools, account: np.uint64, time_us: int) -> NDArray[np.void]:
+def history_before(pools: w.Pools, account: np.uint64, time_us: np.int64) -> NDArray[np.void]:
     """The account's history before a moment, oldest first; empty for an unknown account."""
     mask = len(pools.places) - 1
     place = int(account) & mask
@@ -62,7 +62,8 @@ def history_before(pools: w.Pools, account: np.uint64, time_us: int) -> NDArray[
             begin = max(int(record["history"]), end - w.KEEP)
             rows = pools.history[begin:end]
             times = rows["time"]
-            live = (times > record["latest"] - w.RETAIN) & (times < time_us)
+            oldest = max(record["latest"], time_us) - w.RETAIN
+            live = (times > oldest) & (times < time_us)
             return np.asarray(rows[live])
         place = (place + 1) & mask
     return pools.history[:0]

@@ -30,7 +30,7 @@ DAY = 24 * HOUR
 WINDOWS = (600 * SECOND, HOUR, DAY, 7 * DAY, 30 * DAY)
 LONGEST = WINDOWS[-1]
 RETAIN = LONGEST + 7 * DAY  # rows up to 7 days late have whole windows
-KEEP = 16_384
+KEEP = 8_192
 REMEMBER = 365 * DAY
 NEVER = np.iinfo(np.int64).min
 
