@@ -30,6 +30,7 @@ class Command(NamedTuple):
 _START, _STREAM, _MODELS, _OPERATE = "Start", "Stream", "Models", "Operate"
 
 COMMANDS: dict[str, Command] = {
+    "demo": Command("demo", "demo", _START, "Start everything on this machine, with demo data."),
     "api": Command("serve", "api", _START, "Serve the casework API and the console."),
     "worker": Command("serve", "worker", _START, "Score transactions from the stream."),
     "topics": Command("stream", "topics", _STREAM, "Create the topics of the stream."),

@@ -128,6 +128,26 @@ class Supervisor:
         child.restart_at = None
 
 
+def run_to_end(part: Part, *, keep_open: Sequence[int] = ()) -> int:
+    """Run a child on this terminal until it ends, on the same leash; returns its exit code."""
+    with subprocess.Popen(  # noqa: S603 - commands of our own, no shell
+        list(part.command),
+        env=dict(part.environment),
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=tuple(keep_open),
+    ) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
 def follow_parent(seconds: float = STOP_SECONDS) -> None:
     """Stop this process (SIGTERM to itself) when its standard input closes, by force if need be."""
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import xxhash
 
 from fraudwatch.clock import Clock
 from fraudwatch.domain.label import PRECEDENCE, Label, LabelSource, encode_label
-from fraudwatch.domain.transaction import Transaction, amount_from_e4, encode
+from fraudwatch.domain.transaction import encode
 from fraudwatch.errors import ConfigurationError, Invalid, Unavailable
+from streams.mapping import frame_to_transactions
 from streams.simulator.world import World
 from streams.source import Message, Publisher
 
@@ -27,20 +27,6 @@ STRETCH = timedelta(hours=6)
 """Most simulated time published at once; between two stretches a stop is obeyed."""
 
 _MICROSECOND = timedelta(microseconds=1)
-_OPTIONAL = (
-    "merchant_id",
-    "merchant_category",
-    "channel",
-    "country",
-    "device_id",
-    "ip",
-    "latitude",
-    "longitude",
-    "counterparty_id",
-    "customer_id",
-)
-_PREFIX = "attributes."
-
 _Pending = tuple[datetime, str]
 
 
@@ -147,29 +133,10 @@ def stream_live(
 
 def transaction_messages(frame: pd.DataFrame) -> list[Message]:
     """The rows of a generated frame as messages of the transactions topic, in their order."""
-    absent = frame.isna()
-    attributes = [name for name in frame.columns if name.startswith(_PREFIX)]
-    columns = ["transaction_id", "account_id", "event_time", "amount_e4", "currency"]
-    messages = []
-    for row, missing in zip(
-        frame[[*columns, *_OPTIONAL, *attributes]].to_dict("records"),
-        absent.to_dict("records"),
-        strict=True,
-    ):
-        known: dict[str, Any] = {name: row[name] for name in _OPTIONAL if not missing[name]}
-        transaction = Transaction(
-            transaction_id=row["transaction_id"],
-            account_id=row["account_id"],
-            event_time=row["event_time"].to_pydatetime(),
-            amount=amount_from_e4(row["amount_e4"], row["currency"]),
-            currency=row["currency"],
-            attributes={
-                name.removeprefix(_PREFIX): row[name] for name in attributes if not missing[name]
-            },
-            **known,
-        )
-        messages.append(Message(row["account_id"].encode(), encode(transaction)))
-    return messages
+    return [
+        Message(transaction.account_id.encode(), encode(transaction))
+        for transaction in frame_to_transactions(frame)
+    ]
 
 
 def label_message(transaction_id: str, known_at: datetime) -> Message:
