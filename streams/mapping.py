@@ -149,6 +149,8 @@ def _canonical_order(frame: pd.DataFrame) -> NDArray[np.int64]:
     """Row numbers by (event_time, transaction_id). Ids are compared only where times are equal."""
     times = _micros(frame)
     order = np.argsort(times, kind="stable")
+    if not len(order):
+        return order
     equal = np.diff(times[order]) == 0
     tied = np.append(equal, False) | np.insert(equal, 0, False)
     rows = order[tied]

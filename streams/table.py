@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -47,19 +50,19 @@ def column_names(path: Path, delimiter: str) -> list[str]:
     kind = file_kind(path)
     try:
         if kind == "parquet":
-            return list(papq.read_schema(path).names)
-        if kind == "csv":
-            with pacsv.open_csv(path, parse_options=_parse_options(path, delimiter)) as reader:
-                return list(reader.schema.names)
-    except pa.ArrowInvalid:
+            names = list(papq.read_schema(path).names)
+        elif kind == "csv":
+            head = next(_lines(path)).decode("utf-8-sig")
+            names = next(csv.reader([head], delimiter=_delimiter(path, delimiter)))
+        else:
+            objects = map(_json_object, islice(_lines(path), 1000))
+            names = list(dict.fromkeys(name for item in objects for name in item or ()))
+    except (pa.ArrowInvalid, UnicodeDecodeError, StopIteration, OSError, EOFError, csv.Error):
         raise ConfigurationError(f"{path}: this is not a readable {kind} file") from None
-    names: dict[str, None] = {}
-    for number, line in enumerate(_lines(path)):
-        if number == 1000:
-            break
-        item = _json_object(line)
-        names.update(dict.fromkeys(item or ()))
-    return list(names)
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ConfigurationError(f"{path}: two columns have the name {repeated[0]!r}")
+    return names
 
 
 def read_table(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
@@ -68,21 +71,20 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
     Raises `FaultyRows` with the rows that cannot be read.
     """
     kind = file_kind(path)
-    if kind == "json":
-        return _read_json_lines(path, columns)
     try:
         if kind == "parquet":
             return papq.read_table(path, columns=list(columns))
-        return _read_csv(path, columns, delimiter)
-    except pa.ArrowInvalid:  # its message can quote the file
+        if kind == "csv":
+            return _read_csv(path, columns, delimiter)
+        return _read_json_lines(path, columns)
+    except (pa.ArrowInvalid, OSError, EOFError):  # their messages can quote the file
         raise ConfigurationError(
             f"{path}: damaged, or not {kind} in UTF-8 with one name per column"
         ) from None
 
 
-def _parse_options(path: Path, delimiter: str) -> pacsv.ParseOptions:
-    tabs = ".tsv" in path.suffixes
-    return pacsv.ParseOptions(delimiter="\t" if tabs else delimiter, newlines_in_values=True)
+def _delimiter(path: Path, delimiter: str) -> str:
+    return "\t" if ".tsv" in path.suffixes else delimiter
 
 
 def _read_csv(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
@@ -93,13 +95,15 @@ def _read_csv(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
         faults.add_row(row.number - 2, "", "wrong_type", "has more or fewer cells than names")
         return "skip"
 
-    options = _parse_options(path, delimiter)
-    options.invalid_row_handler = misshapen
     table = pacsv.read_csv(
         path,
         # Only with one thread the handler learns the number of the row.
         read_options=pacsv.ReadOptions(use_threads=False, block_size=_READ_SIZE),
-        parse_options=options,
+        parse_options=pacsv.ParseOptions(
+            delimiter=_delimiter(path, delimiter),
+            newlines_in_values=True,
+            invalid_row_handler=misshapen,
+        ),
         convert_options=pacsv.ConvertOptions(
             include_columns=list(columns),
             column_types=dict.fromkeys(columns, pa.string()),

@@ -58,8 +58,8 @@ class _Wire(msgspec.Struct, kw_only=True):
 
 def decode_label(
     value: bytes,
-    *,
     now: datetime,
+    *,
     max_bytes: int = 65_536,
     max_future_seconds: float = 300,
 ) -> Label:
