@@ -73,8 +73,8 @@ def hash_id(text: str) -> int:
 
 
 def hash_ids(values: Any) -> NDArray[np.uint64]:
-    """Hashes of an array of strings; 0 for missing or empty ones."""
-    codes, uniques = pd.factorize(values)
+    """Hashes of a sequence of strings; 0 for missing or empty ones."""
+    codes, uniques = pd.factorize(pd.Series(values))
     table = np.zeros(len(uniques) + 1, dtype=np.uint64)  # the last one answers code -1: missing
     for position, text in enumerate(uniques):
         table[position] = hash_id(str(text)) if text != "" else 0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fraudwatch.errors import Invalid
 from fraudwatch.features import profiles as p
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_frame
@@ -30,17 +32,18 @@ def compute_features(
     earlier days and the labels whose `known_at` is before its 00:00 UTC. `known_frauds` has
     `transaction_id`, `fraud` (bool), `known_at` (datetime64[us, UTC]); of several labels of one
     transaction the one known last counts, from the moment it is known. `progress` is called with
-    the number of rows done after each day.
+    the number of rows done after each day. Raises `Invalid` for a frame out of order.
     """
     columns = from_frame(frame, spec)
     days = columns.time_us // DAY
-    bounds = np.flatnonzero(np.r_[True, days[1:] != days[:-1]]) if len(frame) else np.zeros(0, int)
+    if (np.diff(columns.time_us) < 0).any():
+        raise Invalid("features of a frame: it must be sorted by event_time")
     state = AccountState(spec)
     values = np.empty((len(frame), len(spec.names)))
     history_count = np.empty(len(frame), dtype=np.int64)
     labels = _label_events(frame, columns, known_frauds)
     past: list[tuple[int, p.DayTable]] = []
-    for begin, end in zip(bounds, np.r_[bounds[1:], len(frame)], strict=True):
+    for begin, end in pairwise([*np.unique(days, return_index=True)[1], len(frame)]):
         day = int(days[begin])
         past = [(d, t) for d, t in past if d >= day - p.LONGEST_DAYS - label_delay_days]
         profiles = p.build_profiles(
