@@ -48,6 +48,7 @@ def open_engine(url: URL, *, pool_size: int = 10) -> Engine:
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_timeout=10,
+        hide_parameters=True,  # values of rows must not get into logs
         connect_args={
             "options": _SERVER_LIMITS,
             "connect_timeout": 5,

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import audit, labels, outbox
+from fraudwatch.casework.intake import DUE
 from fraudwatch.casework.models import Alert, Case, CaseEvent, OutcomeRow, User
 from fraudwatch.domain.access import Actor, Permission
 from fraudwatch.domain.case import (
@@ -30,7 +31,7 @@ from fraudwatch.domain.case import (
     after,
     label_of,
 )
-from fraudwatch.domain.decision import Rule
+from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.errors import Conflict, Invalid, NotAllowed, NotFound
 
 
@@ -192,6 +193,7 @@ def reopen(
         "reason_codes": case.reason_codes,
     }
     _move(case, Move.REOPEN, now)
+    case.due_at = now + DUE[Outcome(case.outcome)]
     case.resolution = case.reason_codes = None
     case.resolved_by = case.resolver_kind = case.resolved_at = None
     case.version += 1

@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session, defer
 
 from fraudwatch.casework import labels, queue
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
     Alert,
-    AuditRow,
     Case,
     CaseEvent,
-    DeadLetter,
     LabelRow,
     LedgerRow,
     User,
@@ -28,10 +26,8 @@ from fraudwatch.casework.schemas import (
     AccountDetail,
     AccountSummary,
     AlertOut,
-    AuditOut,
     CaseDetail,
     CaseSummary,
-    DeadLetterOut,
     EventOut,
     LabelOut,
     Page,
@@ -42,9 +38,11 @@ from fraudwatch.casework.schemas import (
 from fraudwatch.domain.case import OPEN, CaseStatus, Resolution, action_of
 from fraudwatch.domain.decision import Outcome
 from fraudwatch.domain.transaction import Transaction, decode
-from fraudwatch.errors import Invalid, NotFound
+from fraudwatch.errors import NotFound
 
 HISTORY = 50  # transactions of the account shown with a case
+ALERTS = 200  # alerts shown: a card that is being tested can have thousands
+EVENTS = 500
 
 _HEAVY = (
     defer(LedgerRow.payload, raiseload=True),
@@ -86,12 +84,16 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
         select(Alert, LedgerRow)
         .join(LedgerRow, LedgerRow.transaction_id == Alert.transaction_id)
         .where(Alert.case_id == case_id)
-        .order_by(Alert.outcome.desc(), Alert.id.desc())
+        .order_by(func.greatest(Alert.outcome, 1).desc(), Alert.id.desc())
+        .limit(ALERTS)
         .options(*_HEAVY[:2])
     ).all()
     history = session.execute(_history(case.account_id).limit(HISTORY)).all()
     events = session.scalars(
-        select(CaseEvent).where(CaseEvent.case_id == case_id).order_by(CaseEvent.id)
+        select(CaseEvent)
+        .where(CaseEvent.case_id == case_id)
+        .order_by(CaseEvent.id.desc())
+        .limit(EVENTS)
     ).all()
     truth = labels.of_transactions(
         session,
@@ -116,7 +118,7 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
         ],
         account=_account(session, case.account_id, lens),
         history=_transactions(history, truth, lens),
-        events=[_event(event, names) for event in events],
+        events=[_event(event, names) for event in reversed(events)],
     )
 
 
@@ -335,74 +337,3 @@ def _received(row: LedgerRow) -> Transaction:
     """The transaction of a payload that was good when it came in."""
     size = len(row.payload)
     return decode(row.payload, now=row.event_time, max_bytes=size, max_future_seconds=0)
-
-
-def dead_letter_page(
-    session: Session, *, cursor: str | None = None, limit: int = 50
-) -> Page[DeadLetterOut]:
-    """Messages that could not be used, newest first, without their content."""
-    keys = (DeadLetter.created_at, DeadLetter.topic, DeadLetter.partition, DeadLetter.offset)
-    query = select(DeadLetter, func.octet_length(DeadLetter.raw)).options(
-        defer(DeadLetter.raw, raiseload=True)
-    )
-    if cursor is not None:
-        partition, _, rest = queue.read_text_cursor(cursor).partition(":")
-        offset, _, topic = rest.partition(":")
-        if not (partition.isdecimal() and offset.isdecimal()):
-            raise Invalid("the cursor is not one of ours: begin without it")
-        last = select(*keys).where(
-            DeadLetter.topic == topic,
-            DeadLetter.partition == int(partition),
-            DeadLetter.offset == int(offset),
-        )
-        query = query.where(tuple_(*keys) < last.scalar_subquery())
-    rows = session.execute(query.order_by(*(key.desc() for key in keys)).limit(limit + 1)).all()
-    more = len(rows) > limit
-    items = [
-        DeadLetterOut(
-            topic=row.topic,
-            partition=row.partition,
-            offset=row.offset,
-            next_offset=row.next_offset,
-            reason=row.reason,
-            field=row.field,
-            detail=row.detail,
-            size=size,
-            created_at=row.created_at,
-        )
-        for row, size in rows[:limit]
-    ]
-    end = items[-1] if more else None
-    return Page[DeadLetterOut](
-        items=items,
-        next_cursor=queue.make_cursor(f"{end.partition}:{end.offset}:{end.topic}") if end else None,
-    )
-
-
-def audit_page(
-    session: Session, *, subject: str | None = None, cursor: str | None = None, limit: int = 50
-) -> Page[AuditOut]:
-    """Rows of the audit log, newest first."""
-    query = select(AuditRow)
-    if subject is not None:
-        query = query.where(AuditRow.subject == subject)
-    if cursor is not None:
-        query = query.where(AuditRow.id < queue.read_cursor(cursor))
-    rows = session.scalars(query.order_by(AuditRow.id.desc()).limit(limit + 1)).all()
-    more = len(rows) > limit
-    rows = rows[:limit]
-    return Page[AuditOut](
-        items=[
-            AuditOut(
-                id=row.id,
-                at=row.at,
-                actor=row.actor,
-                action=row.action,
-                subject=row.subject,
-                data=row.data,
-                hash=row.hash.hex(),
-            )
-            for row in rows
-        ],
-        next_cursor=queue.make_cursor(rows[-1].id) if more else None,
-    )

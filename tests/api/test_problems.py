@@ -152,7 +152,7 @@ def test_metrics_count_requests_by_route_and_open_cases(api: Api) -> None:
     open_cases = {s.labels["status"]: s.value for s in families["fraudwatch_open_cases"].samples}
     assert open_cases == {"new": 1, "claimed": 0, "reopened": 0}
     routes = {s.labels["route"] for s in families["fraudwatch_request_seconds"].samples}
-    assert {"/v1/accounts/{account_id}", "none"} <= routes
+    assert {"/v1/accounts/{account_id:path}", "none"} <= routes
     assert not any("acc-" in route for route in routes)
 
 

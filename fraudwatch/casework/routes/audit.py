@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fraudwatch.casework import audit, views
+from fraudwatch.casework import audit, records
 from fraudwatch.casework.context import SessionDep
 from fraudwatch.casework.permissions import MayReadAudit
 from fraudwatch.casework.problems import responses
@@ -28,7 +28,7 @@ def list_audit(
     limit: Limit = 50,
 ) -> Page[AuditOut]:
     """Newest first; `subject` is for example `case:17`."""
-    return views.audit_page(session, subject=subject, cursor=cursor, limit=limit)
+    return records.audit_page(session, subject=subject, cursor=cursor, limit=limit)
 
 
 @router.get(

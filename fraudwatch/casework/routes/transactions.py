@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fraudwatch.casework import views
+from fraudwatch.casework import records, views
 from fraudwatch.casework.context import SessionDep
 from fraudwatch.casework.permissions import MayReadDeadLetters, MayReadTransactions
 from fraudwatch.casework.problems import responses
@@ -38,7 +38,7 @@ def list_transactions(
 
 
 @router.get(
-    "/transactions/{transaction_id}",
+    "/transactions/{transaction_id:path}",
     operation_id="readTransaction",
     summary="Read a transaction",
     responses=responses(401, 403, 404),
@@ -51,7 +51,7 @@ def read_transaction(
 
 
 @router.get(
-    "/accounts/{account_id}",
+    "/accounts/{account_id:path}",
     operation_id="readAccount",
     summary="Read an account",
     responses=responses(401, 403, 404),
@@ -73,4 +73,4 @@ def list_dead_letters(
     _: MayReadDeadLetters, session: SessionDep, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[DeadLetterOut]:
     """Newest first, with the reason and without the content."""
-    return views.dead_letter_page(session, cursor=cursor, limit=limit)
+    return records.dead_letter_page(session, cursor=cursor, limit=limit)
