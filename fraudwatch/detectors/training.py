@@ -33,6 +33,18 @@ Progress = Callable[[str, float], None]  # what is being done, share done so far
 
 LEAST_ROWS = 100
 GATE_ROWS = 1000  # on which a compiled detector must agree with PyOD
+# How large or busy an account or merchant is, and the calendar, set people apart, not payments.
+# Ratios to the account's own habits stay. Without these the detectors find more fraud (average
+# precision on the Handbook, without labels: 0.377 instead of 0.327).
+SIZES_AND_CALENDAR = (
+    *(
+        f"{what}_{window}"
+        for what in ("count", "sum", "mean", "max", "merchants", "countries", "devices")
+        for window in ("7d", "30d")
+    ),
+    *(f"merchant_{what}" for what in ("count_1d", "count_7d", "count_30d", "mean_30d")),
+    *("account_count", "account_age_days", "hour_of_day", "night", "weekend"),
+)
 LIBRARIES = ("numpy", "scikit-learn", "pyod", "lightgbm", "numba")
 
 
@@ -40,14 +52,14 @@ LIBRARIES = ("numpy", "scikit-learn", "pyod", "lightgbm", "numba")
 class TrainingConfig:
     """How a model is fitted; goes into its manifest.
 
-    `detectors`: names in the registry. `features`: those that the detectors see, None for all;
-    the label-trained part always sees all. `clip`: bound of standardised values. `half_at`: known
+    `detectors`: names in the registry. `left_out`: features that the detectors do not see; the
+    label-trained part always sees all. `clip`: bound of standardised values. `half_at`: known
     frauds at which the label-trained part has half of the say. `threads`: for boosting.
     """
 
     detectors: tuple[str, ...] = ("iforest", "pca", "loda")
-    features: tuple[str, ...] | None = None
-    clip: float = 20.0
+    left_out: tuple[str, ...] = SIZES_AND_CALENDAR
+    clip: float = 8.0
     most_training_rows: int = 100_000
     most_reference_rows: int = 100_000
     label_trees: int = 100
@@ -165,14 +177,11 @@ def _usable(X: Floats, nullable: Flags, what: str) -> Floats:
 
 def _chosen(spec: FeatureSpec, config: TrainingConfig) -> Integers:
     """Columns of the features that the detectors see."""
-    if config.features is None:
-        return np.arange(len(spec.names), dtype=np.int32)
-    unknown = sorted(set(config.features) - set(spec.names))
+    unknown = sorted(set(config.left_out) - set(spec.names))
     if unknown:
-        raise ConfigurationError(f"unknown features for the detectors: {', '.join(unknown)}")
-    return np.array(
-        [place for place, name in enumerate(spec.names) if name in config.features], dtype=np.int32
-    )
+        raise ConfigurationError(f"unknown features to leave out: {', '.join(unknown)}")
+    seen = [place for place, name in enumerate(spec.names) if name not in config.left_out]
+    return np.array(seen, dtype=np.int32)
 
 
 def _fit_part(

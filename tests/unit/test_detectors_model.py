@@ -153,19 +153,19 @@ def test_labelled_fraud_that_detectors_miss_is_found(labelled_model: Model, mode
 
 def test_constant_and_empty_columns_are_left_out() -> None:
     X = made_up(1, 600)
-    X[:, 3] = 4.0
+    X[:, AMOUNT] = 4.0
     X[:, SCORE] = np.nan
     fitted = fit(X, made_up(2, 500), SPEC, seed=5, config=QUICK)
-    assert {3, SCORE}.isdisjoint(fitted.preparation.columns.tolist())
+    assert {AMOUNT, SCORE}.isdisjoint(fitted.preparation.columns.tolist())
     assert np.isfinite(fitted.score(made_up(3, 50)).risk).all()
 
 
 def test_detectors_see_the_chosen_features_only() -> None:
-    config = TrainingConfig(("pca", "loda"), features=("amount", "count_24h", "night"))
+    config = TrainingConfig(("pca", "loda"), left_out=("sum_7d", "attributes.score"))
     fitted = fit(made_up(1, 600), made_up(2, 500), SPEC, seed=5, config=config)
     X = made_up(3, 100)
     changed = X.copy()
-    changed[:, SPEC.names.index("sum_7d")] *= 50
+    changed[:, [SPEC.names.index("sum_7d"), SCORE]] *= 50
     assert (fitted.score(X).anomaly == fitted.score(changed).anomaly).all()
 
 
@@ -173,7 +173,7 @@ def test_detectors_see_the_chosen_features_only() -> None:
 def test_every_registered_detector_can_be_part_of_a_model(detector: str) -> None:
     config = TrainingConfig(detectors=(detector,))
     fitted = fit(made_up(1, 500), made_up(2, 500), SPEC, seed=5, config=config)
-    assert np.median(fitted.score(strange(22, 100)).risk) > 0.9
+    assert np.median(fitted.score(strange(22, 100)).risk) > 0.8
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_training_that_cannot_work_says_why() -> None:
     with pytest.raises(ConfigurationError, match="features"):
         fit(good, good, FeatureSpec(), seed=1)
     with pytest.raises(ConfigurationError, match="sums_7d"):
-        fit(good, good, SPEC, seed=1, config=TrainingConfig(features=("sums_7d",)))
+        fit(good, good, SPEC, seed=1, config=TrainingConfig(left_out=("sums_7d",)))
     with pytest.raises(Invalid, match="one length"):
         LabelledRows(good, np.ones(3, dtype=bool), np.ones(3))
     with pytest.raises(Invalid, match="not negative"):
