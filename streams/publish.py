@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +15,6 @@ from fraudwatch.clock import Clock
 from fraudwatch.domain.transaction import encode
 from fraudwatch.errors import Invalid, Unavailable
 from streams.mapping import Mapping, frame_to_transactions, read_frame
-from streams.partitioning import partition_of
 from streams.source import Message, Publisher
 
 FIRST_WAIT = 0.2
@@ -55,7 +53,6 @@ def publish_file(
     publisher: Publisher,
     topic: str,
     *,
-    partitions: int,
     clock: Clock,
     stop: Stop,
     speed: float | None = None,
@@ -64,66 +61,32 @@ def publish_file(
     patience: float = 60.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Published:
-    """Read a file through a mapping and publish it, see `publish_frame`."""
-    frame = read_frame(path, mapping)
-    return publish_frame(
-        frame,
-        publisher,
-        topic,
-        partitions=partitions,
-        clock=clock,
-        stop=stop,
-        speed=speed,
-        batch=batch,
-        first=first,
-        patience=patience,
-        progress=progress,
-    )
+    """Publish a file's transactions from row `first` on, each account in its own partition.
 
-
-def publish_frame(
-    frame: pd.DataFrame,
-    publisher: Publisher,
-    topic: str,
-    *,
-    partitions: int,
-    clock: Clock,
-    stop: Stop,
-    speed: float | None = None,
-    batch: int = 5_000,
-    first: int = 0,
-    patience: float = 60.0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Published:
-    """Publish a canonical frame from row `first` on, each account in its own partition, in order.
-
+    The order is that of the canonical frame: by event time, then id.
     `speed` is a multiple of recorded time: 1 takes as long as the recording did, 60 makes a minute
     of a second, None is flat out. `progress` is called with rows done and rows in all. When the
     carrier is away the batch is tried again for `patience` seconds, then `Unavailable` says how
     many rows are published (the `first` to go on with). A batch that was in doubt is repeated: the
     stream may see rows twice (the worker knows them by their id), but never misses one.
     """
+    frame = read_frame(path, mapping)
     rows = len(frame)
     if not 0 <= first <= rows:
         raise Invalid(f"first row {first} is outside of the file's {rows} rows")
     if speed is not None and not speed > 0:
         raise Invalid("speed must be above 0")
     pace = _Pace(frame, first, speed, clock)
-    homes: dict[str, int] = {}
     done = first
     while done < rows and not stop.is_set():
         end = min(pace.due(), done + batch)
         if end <= done:
             stop.wait(pace.seconds_until(done))
             continue
-        messages: dict[int, list[Message]] = defaultdict(list)
-        for transaction in frame_to_transactions(frame.iloc[done:end]):
-            account = transaction.account_id
-            key = account.encode()
-            home = homes.get(account)
-            if home is None:
-                home = homes[account] = partition_of(key, partitions)
-            messages[home].append(Message(key, encode(transaction)))
+        messages = [
+            Message(transaction.account_id.encode(), encode(transaction))
+            for transaction in frame_to_transactions(frame.iloc[done:end])
+        ]
         try:
             durable = _publish(publisher, topic, messages, clock, stop, patience)
         except Unavailable as error:
@@ -167,7 +130,7 @@ class _Pace:
 def _publish(
     publisher: Publisher,
     topic: str,
-    messages: dict[int, list[Message]],
+    messages: list[Message],
     clock: Clock,
     stop: Stop,
     patience: float,
@@ -177,7 +140,7 @@ def _publish(
     wait = FIRST_WAIT
     while True:
         try:
-            publisher.publish_all(topic, messages)
+            publisher.send(topic, messages)
         except Unavailable:
             if clock.now() >= until:
                 raise

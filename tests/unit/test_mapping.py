@@ -563,3 +563,13 @@ def test_the_mappings_that_we_ship_read_their_layouts(
     for transaction in frame_to_transactions(frame):
         assert decode(encode(transaction), now=NOW) == transaction
         assert transaction.merchant_id
+
+
+def test_the_example_on_the_page_for_operators_is_a_mapping(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "mappings.md").read_text()
+    example = page.split("```toml\n")[1].split("```")[0]
+    mapping = mapping_of(tmp_path, example)
+    assert mapping.zone == "Europe/Brussels"
+    assert mapping.attributes["postcode"].kind == "text"
+    assert mapping.label is not None
+    assert mapping.label.fraud == {"1", "y"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ from fraudwatch.domain.transaction import decode, encode
 from fraudwatch.errors import Invalid, Unavailable
 from streams.mapping import Mapping as FileMapping
 from streams.mapping import frame_to_transactions, read_frame
-from streams.partitioning import murmur2, partition_of
+from streams.partitioner import partitions_of, spread
 from streams.publish import Published, publish_file
 from streams.source import Message
 
@@ -49,9 +50,7 @@ class Memory:
         self.publish_all(topic, {partition: messages})
 
     def send(self, topic: str, messages: Sequence[Message]) -> None:
-        for message in messages:
-            assert message.key is not None
-            self.publish(topic, partition_of(message.key, PARTITIONS), [message])
+        self.publish_all(topic, spread(messages, PARTITIONS, itertools.count()))
 
     def close(self) -> None: ...
 
@@ -124,7 +123,6 @@ def publish(
         mapping,
         carrier,
         "transactions",
-        partitions=PARTITIONS,
         clock=clock,
         stop=stop,
         speed=speed,
@@ -147,7 +145,8 @@ def test_every_row_arrives_once_in_order_in_the_partition_of_its_account(
     assert told == [(done, 300) for done in range(50, 301, 50)]
     expected = [encode(t) for t in frame_to_transactions(read_frame(file, mapping))]
     for partition, messages in carrier.partitions.items():
-        assert {partition_of(m.key or b"", PARTITIONS) for m in messages} <= {partition}
+        homes = partitions_of([m.key or b"" for m in messages], PARTITIONS)
+        assert set(homes.tolist()) <= {partition}
         values = [m.value for m in messages]
         assert values == [value for value in expected if value in set(values)]
     assert sum(1 for messages in carrier.partitions.values() if messages) > 1
@@ -211,9 +210,10 @@ def test_senseless_wishes_are_refused(
 )
 def test_hashes_are_those_of_kafka_in_java(key: bytes, signed: int) -> None:
     """The values are from the tests of Apache Kafka's own client."""
-    assert murmur2(key) == signed % 2**32
+    assert partitions_of([key], 2**31).tolist() == [signed & 0x7FFFFFFF]
 
 
 @given(key=st.binary(max_size=40), partitions=st.integers(1, 1000))
 def test_partitions_are_those_of_the_python_client(key: bytes, partitions: int) -> None:
-    assert partition_of(key, partitions) == (kafka_murmur2(key) & 0x7FFFFFFF) % partitions
+    expected = (kafka_murmur2(key) & 0x7FFFFFFF) % partitions
+    assert partitions_of([key], partitions).tolist() == [expected]
