@@ -6,7 +6,7 @@
     ├── ConfigurationError      a setting, mapping or file of ours is wrong; the operator must act
     ├── InputError              a message or row is bad: reason, field path; never holds values
     ├── Unavailable             a part we need is away for now: wait and try again
-    ├── Fenced                  another worker owns the partition: drop its state, read again
+    ├── Fenced                  memory of a partition is void: drop it, read its offset again
     ├── DeadLetterLimit         too many bad messages: stop, a person must look
     ├── BundleError             a model bundle is damaged, incompatible or missing
     ├── NotFound                no such case, account, model …
@@ -56,12 +56,13 @@ class Unavailable(FraudwatchError):
 
 
 class Fenced(FraudwatchError):
-    """Another worker advanced these partitions. Memory of them must be dropped."""
+    """What a worker remembers of these partitions no longer holds, mostly because another worker
+    advanced them: drop it and read their offsets again."""
 
     code = "fenced"
 
     def __init__(self, partitions: frozenset[int]) -> None:
-        super().__init__(f"another worker owns partitions {sorted(partitions)}")
+        super().__init__(f"memory of partitions {sorted(partitions)} is void")
         self.partitions = partitions
 
 

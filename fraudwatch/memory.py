@@ -71,6 +71,14 @@ class Memory:
     def partitions(self) -> frozenset[int]:
         return frozenset(self._of)
 
+    def unfit(self, partitions: Iterable[int], spec: FeatureSpec) -> frozenset[int]:
+        """Partitions to load anew: unknown here, or remembered for other features."""
+        return frozenset(
+            partition
+            for partition in partitions
+            if partition not in self._of or self._of[partition].state.spec.version != spec.version
+        )
+
     def load(
         self, session: Session, partitions: Iterable[int], spec: FeatureSpec
     ) -> dict[int, int]:

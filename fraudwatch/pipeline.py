@@ -45,7 +45,6 @@ from fraudwatch.settings import Settings
 from fraudwatch.telemetry import (
     BATCH_ROWS,
     DETECTOR_FAILURES,
-    FENCED,
     PUBLISH_BACKLOG,
     STAGE_SECONDS,
     TRANSACTIONS,
@@ -115,26 +114,25 @@ class ForwardPath:
     def process(self, batches: Sequence[RecordBatch]) -> None:
         """Take the batches in, once. See the steps at the top of this file."""
         wanted = tuple((b.partition, b.first_offset, b.next_offset) for b in batches)
+        partitions = frozenset(partition for partition, _, _ in wanted)
         if self._prepared and self._prepared.batches != wanted:
             self._abandon()
         self.publish_backlog()
         if self._prepared is None:
             policy = self._read_steering()
+            if unfit := self.memory.unfit(partitions, self._scorers.spec):
+                raise Fenced(unfit)
             self._prepared = self._prepare(wanted, batches, policy)
         prepared = self._prepared
         try:
             self._commit(prepared)
-        except Fenced as fenced:
-            FENCED.inc()
-            self._prepared = None
-            log.warning("fenced", extra={"data": {"partitions": sorted(fenced.partitions)}})
-            raise
-        except ledger.AlreadyDecided as error:
-            # Another partition's worker wrote one of these transactions between our look and our
-            # commit. Computed anew, the repeat is found and put aside.
-            self._prepared = None
-            log.warning("raced by another partition; computing the batch anew")
-            raise Fenced(frozenset(p for p, _, _ in wanted)) from error
+        except (Fenced, ledger.AlreadyDecided) as error:
+            # Fenced: another worker moved an offset. Decided: another partition's worker wrote one
+            # of these transactions between our look and our commit; computed anew, the repeat is
+            # found and put aside. Memory of all these partitions is ahead of the database.
+            log.warning("batch given up: %s", error)
+            self._abandon()
+            raise Fenced(partitions) from error
         self._prepared = None
         self._committed(prepared)
 
@@ -353,24 +351,16 @@ class ForwardPath:
             return self._policy
         with connect_errors(), self._sessions.begin() as session:
             found = steering.read(session)
-            before = self._scorers.spec.version
             self._scorers.follow(session, found)
-            if self._scorers.spec.version != before:
-                # Other features need another memory.
-                self.memory.load(session, self.memory.partitions(), self._scorers.spec)
         self._policy = found.policy
         self._steering_read = self._monotonic()
         return self._policy
 
     def _abandon(self) -> None:
-        """Give up a computed batch: memory of its partitions is ahead, so load it anew."""
-        if self._prepared is None:
-            return
-        partitions = frozenset(p for p, _, _ in self._prepared.batches) & self.memory.partitions()
-        self._prepared = None
-        if partitions:
-            with connect_errors(), self._sessions.begin() as session:
-                self.memory.load(session, partitions, self._scorers.spec)
+        """Give up a computed batch: memory of its partitions is ahead, so it goes too."""
+        if self._prepared:
+            self.memory.drop(partition for partition, _, _ in self._prepared.batches)
+            self._prepared = None
 
     def _stage(self, name: str, started: float) -> float:
         now = self._monotonic()

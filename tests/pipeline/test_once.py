@@ -141,6 +141,29 @@ def test_of_two_owners_one_is_fenced_and_nothing_is_doubled(install: Install) ->
     assert len(here.ledger()) == len(here.trained.messages)
 
 
+def test_a_batch_of_two_partitions_is_given_up_whole(install: Install) -> None:
+    """Fenced on one partition, the other's memory is ahead too: it must not be read twice."""
+    here, reference = install(), install()
+    for installation in (here, reference):
+        installation.register()
+    zombie, owner = here.worker(), here.worker()
+    zombie.assign(ALL)
+    owner.assign(frozenset({0}))
+    both = next(found for found in cut(here) if len(found) == 2)
+    owner.process(both[:1])
+    with pytest.raises(Fenced) as fenced:
+        zombie.process(both)
+    zombie.revoke(fenced.value.partitions)
+    zombie.assign(fenced.value.partitions)
+    zombie.process(both)
+
+    other = reference.worker()
+    other.assign(ALL)
+    other.process(both)
+    assert here.ledger() == reference.ledger()
+    assert here.states(zombie) == reference.states(other)
+
+
 def test_a_lost_connection_is_waited_out_with_the_same_result(install: Install) -> None:
     here, reference = install(), install()
     for installation in (here, reference):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, text
 
 from fraudwatch.casework.models import LedgerRow, ModelRow, Snapshot
+from fraudwatch.errors import Fenced
 from fraudwatch.features.offline import compute_features
 from tests.pipeline.worlds import NOW, PARTITIONS, Installation, batch, batches, later_frame
 
@@ -129,13 +130,35 @@ def test_a_promoted_model_decides_from_the_next_batch_on(install: Install) -> No
     worker = here.worker(monotonic=lambda: moment[0])
     worker.assign(ALL)
     worker.process([batch(0, 0, here.trained.messages[:10])])
-    here.register()
+    here.register("plain", here.trained.plain_sha256)
     moment[0] += 2
     worker.process([batch(0, 10, here.trained.messages[10:20])])
     models = [row["model_id"] for row in here.ledger()]
     assert models[:10] == [None] * 10
     assert models[10:] == [models[10]] * 10
     assert models[10] is not None
+
+
+def test_a_model_with_other_features_finds_the_same_past(install: Install) -> None:
+    """Memory made for other features would be wrong: it is loaded anew, from the ledger."""
+    here = install()
+    here.register()
+    moment = [0.0]
+    worker = here.worker(monotonic=lambda: moment[0])
+    worker.assign(ALL)
+    worker.process([batch(0, 0, here.trained.messages[:300])])
+    here.register("plain", here.trained.plain_sha256)
+    moment[0] += 2
+    following = [batch(0, 300, here.trained.messages[300:400])]
+    with pytest.raises(Fenced):
+        worker.process(following)
+    assert worker.assign(frozenset({0})) == {0: 300}
+    worker.process(following)
+
+    again = here.worker()
+    again.assign(ALL)
+    assert here.states(again)[0] == here.states(worker)[0]
+    assert len({row["features_version"] for row in here.ledger()}) == 2
 
 
 def test_a_challenger_scores_and_decides_nothing(install: Install) -> None:

@@ -49,6 +49,7 @@ class Trained:
     messages: Sequence[Message]
     models_dir: Path
     sha256: str
+    plain_sha256: str  # of a model without the institution's attributes, "plain"
     spec: FeatureSpec
 
 
@@ -57,14 +58,7 @@ def later_frame() -> pd.DataFrame:
     return WORLD.generate(LIVE, LIVE + timedelta(days=4))
 
 
-def train(folder: Path) -> Trained:
-    frame = WORLD.generate(START, LIVE)
-    attributes = tuple(
-        name.removeprefix("attributes.")
-        for name in frame.columns
-        if name.startswith("attributes.") and np.issubdtype(frame[name].dtype, np.floating)
-    )
-    spec = FeatureSpec(attributes=attributes)
+def save_model(frame: pd.DataFrame, spec: FeatureSpec, folder: Path) -> str:
     features = compute_features(frame, spec).values
     split = int(len(features) * 0.7)
     model = fit(
@@ -73,10 +67,22 @@ def train(folder: Path) -> Trained:
         spec,
         seed=1,
         config=TrainingConfig(detectors=("pca", "hbos")),
-        name="first",
+        name=folder.name,
     )
-    sha256 = bundle.save(model, folder / "first")
-    return Trained(transaction_messages(later_frame()), folder, sha256, spec)
+    return bundle.save(model, folder)
+
+
+def train(folder: Path) -> Trained:
+    frame = WORLD.generate(START, LIVE)
+    attributes = tuple(
+        name.removeprefix("attributes.")
+        for name in frame.columns
+        if name.startswith("attributes.") and pd.api.types.is_float_dtype(frame[name].dtype)
+    )
+    spec = FeatureSpec(attributes=attributes)
+    sha256 = save_model(frame, spec, folder / "first")
+    plain = save_model(frame, FeatureSpec(), folder / "plain")
+    return Trained(transaction_messages(later_frame()), folder, sha256, plain, spec)
 
 
 def batches(
