@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,44 +90,41 @@ def card_days(
 ) -> CardDays:
     """Card precision at k, day by day (Fraud Detection Handbook, chapter 4).
 
-    An account's score is the highest of its transactions that day; equal scores go by account, so
-    that the order of the input never matters. With fewer than k accounts, k still divides.
+    An account's score is the highest of its transactions that day. An account found compromised
+    is known from then on and out on later days. With fewer than k accounts, k still divides.
     """
-    alerted = alerts(score, account, day, k)
-    days, place = np.unique(day, return_inverse=True)
-    cards, of_row = np.unique(
-        np.stack([place.astype(np.uint64), account]), axis=1, return_inverse=True
-    )
-    of_row = of_row.reshape(-1)
-    compromised = np.zeros(cards.shape[1], dtype=np.bool_)
-    compromised[of_row[fraud]] = True
-    looked_at = np.zeros(cards.shape[1], dtype=np.bool_)
-    looked_at[of_row[alerted]] = True
-    of_card = cards[0].astype(np.int64)
-
-    def counted(which: NDArray[np.bool_], where: NDArray[np.int64]) -> Integers:
-        return np.bincount(where[which], minlength=len(days)).astype(np.int64)
-
-    return CardDays(
-        day=days,
-        precision=counted(compromised & looked_at, of_card) / k,
-        ceiling=np.minimum(counted(compromised, of_card), k) / k,
-        caught=counted(fraud & alerted, place.astype(np.int64)),
-        frauds=counted(fraud, place.astype(np.int64)),
-    )
+    days = np.unique(day)
+    by_day = [np.flatnonzero(day == one) for one in days]
+    precision, caught, frauds = _looking(by_day, fraud, score, account, k)
+    ceiling, _, _ = _looking(by_day, fraud, fraud.astype(np.float64), account, k)
+    return CardDays(days, precision, ceiling, caught, frauds)
 
 
-def alerts(score: Floats, account: NDArray[np.uint64], day: Integers, k: int) -> Flags:
-    """All transactions of the k accounts with the highest scores of each day."""
-    order = np.lexsort((account, -score, day))
-    chosen = np.zeros(len(score), dtype=np.bool_)
-    bounds = np.flatnonzero(np.r_[True, np.diff(day[order]) != 0, True]) if len(order) else [0]
-    for start, stop in pairwise(bounds):
-        rows = order[start:stop]
-        _, first = np.unique(account[rows], return_index=True)
-        top = account[rows[np.sort(first)[:k]]]
-        chosen[rows] = np.isin(account[rows], top)
-    return chosen
+def _looking(
+    by_day: Sequence[Integers], fraud: Flags, score: Floats, account: NDArray[np.uint64], k: int
+) -> tuple[Floats, Integers, Integers]:
+    known = np.zeros(0, dtype=np.uint64)
+    precision = np.zeros(len(by_day))
+    caught = np.zeros(len(by_day), dtype=np.int64)
+    frauds = np.zeros(len(by_day), dtype=np.int64)
+    for place, rows in enumerate(by_day):
+        rows = rows[~np.isin(account[rows], known)]
+        found = rows[alerts(score[rows], account[rows], k) & fraud[rows]]
+        compromised = np.unique(account[found])
+        known = np.union1d(known, compromised)
+        precision[place] = len(compromised) / k
+        caught[place], frauds[place] = len(found), fraud[rows].sum()
+    return precision, caught, frauds
+
+
+def alerts(score: Floats, account: NDArray[np.uint64], k: int) -> Flags:
+    """All transactions of the k accounts with the highest scores.
+
+    Equal scores go by account, so that the order of the input never matters.
+    """
+    order = np.lexsort((account, -score))
+    accounts, first = np.unique(account[order], return_index=True)
+    return np.isin(account, accounts[np.argsort(first)[:k]])
 
 
 def interval(

@@ -80,9 +80,9 @@ def test_the_order_of_rows_never_matters(
 
 def test_card_precision_by_hand() -> None:
     """Two days, two accounts looked at a day. Day 1: accounts 1 (fraud) and 2 lead, 3 is missed.
-    Day 2: account 1 leads by one transaction although its fraud is another one; nobody else is."""
+    Day 2: account 1 is known by now and out, 2 and 3 are looked at."""
     found = metrics.card_days(
-        fraud=np.array([True, False, True, False, True, False, False]),
+        fraud=np.array([True, False, True, False, True, False, True]),
         score=np.array([9.0, 8.0, 7.0, 6.0, 1.0, 5.0, 4.0]),
         account=np.array([1, 2, 3, 1, 1, 2, 3], dtype=np.uint64),
         day=np.array([1, 1, 1, 2, 2, 2, 2]),
@@ -90,9 +90,21 @@ def test_card_precision_by_hand() -> None:
     )
     assert found.day.tolist() == [1, 2]
     assert found.precision.tolist() == [0.5, 0.5]
-    assert found.ceiling.tolist() == [1.0, 0.5]
+    assert found.ceiling.tolist() == [1.0, 0.0]
     assert found.caught.tolist() == [1, 1]
     assert found.frauds.tolist() == [2, 1]
+
+
+def test_an_account_scores_as_its_most_suspicious_transaction() -> None:
+    """One high score is enough, although the fraud is the account's other transaction."""
+    found = metrics.card_days(
+        np.array([True, False, False]),
+        np.array([0.0, 9.0, 5.0]),
+        np.array([1, 1, 2], dtype=np.uint64),
+        np.array([0, 0, 0]),
+        k=1,
+    )
+    assert (found.precision.tolist(), found.caught.tolist()) == ([1.0], [1])
 
 
 def test_fewer_accounts_than_the_budget() -> None:
@@ -105,10 +117,7 @@ def test_fewer_accounts_than_the_budget() -> None:
 
 def test_alerts_cover_all_transactions_of_the_chosen_accounts() -> None:
     chosen = metrics.alerts(
-        np.array([5.0, 0.0, 4.0, 3.0]),
-        np.array([1, 1, 2, 3], dtype=np.uint64),
-        np.array([0, 0, 0, 0]),
-        2,
+        np.array([5.0, 0.0, 4.0, 3.0]), np.array([1, 1, 2, 3], dtype=np.uint64), 2
     )
     assert chosen.tolist() == [True, True, True, False]
 
@@ -116,7 +125,7 @@ def test_alerts_cover_all_transactions_of_the_chosen_accounts() -> None:
 def test_no_rows_give_no_figures() -> None:
     none = np.zeros(0)
     account, day = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    assert metrics.alerts(none, account, day, 3).tolist() == []
+    assert metrics.alerts(none, account, 3).tolist() == []
     assert np.isnan(metrics.rank(none.astype(bool), none, day).figures()).all()
     assert np.isnan(metrics.false_alarms(none.astype(bool), none, day, 0.9).share())
 
