@@ -61,6 +61,10 @@ class AccountState:
             measures.past[:, w.BEFORE].astype(np.int64),
         )
 
+    def absorb(self, columns: Columns) -> None:
+        """Let rows join their accounts' pasts, as `extend` does, without making features."""
+        self._advance(columns)
+
     def normal_range(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What is normal for each row's account: low and high, float64[n, d], NaN where unknown.
 

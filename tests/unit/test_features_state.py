@@ -285,6 +285,9 @@ def test_state_of_many_accounts_survives_growth_and_dump() -> None:
     np.testing.assert_array_equal(batch.history_count, np.arange(9_003) // 3_001)
     again = AccountState.load(state.dump(), SPEC)
     assert len(again) == 3_001
+    absorbed = AccountState(SPEC)
+    absorbed.absorb(columns_of(made))
+    assert absorbed.dump() == state.dump()
     columns = columns_of(made[:500])
     np.testing.assert_array_equal(
         again.extend(columns, EMPTY_PROFILES).values, state.extend(columns, EMPTY_PROFILES).values
