@@ -14,8 +14,8 @@ import pandas as pd
 from sqlalchemy import URL, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import db, models_registry
-from fraudwatch.casework.models import Alert, Case, LedgerRow
+from fraudwatch.casework import db, models_registry, outbox
+from fraudwatch.casework.models import Alert, Case, LedgerRow, OutboxRow
 from fraudwatch.casework.steering import Registered
 from fraudwatch.clock import FixedClock
 from fraudwatch.detectors import bundle
@@ -218,6 +218,14 @@ class Installation:
             ]
         finally:
             source.close()
+
+    def published_outbox(self) -> list[bytes]:
+        """What the outbox held, after relaying it to its topics."""
+        outbox.drain(self.sessions, self.publisher)
+        with self.sessions() as session:
+            rows = session.scalars(select(OutboxRow).order_by(OutboxRow.id)).all()
+        assert all(row.published_at is not None for row in rows)
+        return [row.payload for row in rows]
 
     def close(self) -> None:
         self.engine.dispose()
