@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from fraudwatch.domain.codes import CURRENCY_DECIMALS
 from fraudwatch.domain.limits import AMOUNT_DECIMALS, ATTRIBUTE_TEXT_LENGTH, TEXT_LENGTHS
@@ -80,7 +81,7 @@ def _slice_to_transactions(frame: pd.DataFrame) -> Iterator[Transaction]:
     amounts = frame["amount_e4"].tolist()
     currencies = frame["currency"].tolist()
     cells = zip(*(_present(frame[name]) for name in plain), strict=True)
-    own_cells = zip(*(_present(frame[name]) for name in own), strict=True) if own else None
+    own_cells = zip(*(_own(frame[name]) for name in own), strict=True) if own else None
     exact = {key: amount_from_e4(*key) for key in set(zip(amounts, currencies, strict=True))}
     for moment, amount_e4, currency, row in zip(micros, amounts, currencies, cells, strict=True):
         attributes = {}
@@ -200,6 +201,11 @@ def _attribute(column: pa.ChunkedArray, attribute: Attribute, faults: Faults) ->
 def _decimals(currency: pd.Series[str]) -> NDArray[np.int64]:
     known = currency.map(CURRENCY_DECIMALS).fillna(AMOUNT_DECIMALS)
     return np.asarray(known, dtype=np.int64)
+
+
+def _own(column: pd.Series[Any]) -> list[object]:
+    """Values of an attribute as a message has them: numbers and booleans as floats."""
+    return _present(column.astype("float64") if is_numeric_dtype(column.dtype) else column)
 
 
 def _present(column: pd.Series[Any]) -> list[object]:

@@ -7,7 +7,6 @@ import gzip
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -46,7 +45,7 @@ def file_kind(path: Path) -> str:
 
 
 def column_names(path: Path, delimiter: str) -> list[str]:
-    """The names of the columns. For JSON lines those of the first 1,000 objects."""
+    """The names of the columns. For JSON lines those of all objects."""
     kind = file_kind(path)
     try:
         if kind == "parquet":
@@ -55,7 +54,7 @@ def column_names(path: Path, delimiter: str) -> list[str]:
             head = next(_lines(path)).decode("utf-8-sig")
             names = next(csv.reader([head], delimiter=_delimiter(path, delimiter)))
         else:
-            objects = map(_json_object, islice(_lines(path), 1000))
+            objects = map(_json_object, _json_lines(path))
             names = list(dict.fromkeys(name for item in objects for name in item or ()))
     except (pa.ArrowInvalid, UnicodeDecodeError, StopIteration, OSError, EOFError, csv.Error):
         raise ConfigurationError(f"{path}: this is not a readable {kind} file") from None
@@ -120,6 +119,10 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield from file
 
 
+def _json_lines(path: Path) -> Iterator[bytes]:
+    return filter(bytes.strip, _lines(path))  # an empty line is no row
+
+
 def _json_object(line: bytes) -> dict[str, object] | None:
     try:
         return _JSON.decode(line)
@@ -130,7 +133,7 @@ def _json_object(line: bytes) -> dict[str, object] | None:
 def _read_json_lines(path: Path, columns: Sequence[str]) -> pa.Table:
     faults = Faults(path)
     cells: list[list[object]] = [[] for _ in columns]
-    for row, line in enumerate(_lines(path)):
+    for row, line in enumerate(_json_lines(path)):
         item = _json_object(line)
         if item is None:
             faults.add_row(row, "", "not_json", "is not one JSON object")

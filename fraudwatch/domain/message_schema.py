@@ -35,9 +35,10 @@ _TIME = (
 def json_schema() -> Schema:
     """The schema of a transaction message.
 
-    What it accepts, `decode` accepts, with three exceptions that a schema cannot express: times
-    after now, attributes and unknown fields together above 64 or of the same name, and repeated
-    names.
+    What it accepts, `decode` accepts, with four exceptions that a schema cannot express: times
+    after now, attributes and unknown fields together above 64 or of the same name, repeated names,
+    and numbers with more than four decimals as amounts (`multipleOf` is left out, since common
+    validators compute it in binary and would refuse 57.16).
     """
     fields: dict[str, Schema] = {
         name: _text(longest, _SENTENCES[name]) for name, longest in TEXT_LENGTHS.items()
@@ -49,13 +50,13 @@ def json_schema() -> Schema:
         "description": "RFC 3339 with an offset; from 1990 on, and not ahead of the clock.",
     }
     fields["amount"] = {
-        "description": "In units of the currency, exact. Text is safest: many programs round.",
+        "description": "In units of the currency, exact, at most four decimals. "
+        "Text is safest: many programs round numbers.",
         "anyOf": [
             {
                 "type": "number",
                 "minimum": 0,
                 "exclusiveMaximum": AMOUNT_LIMIT,
-                "multipleOf": 10**-AMOUNT_DECIMALS,
             },
             {
                 "type": "string",

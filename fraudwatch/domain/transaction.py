@@ -161,7 +161,7 @@ def decode(
         transaction_id=wire.transaction_id,
         account_id=wire.account_id,
         event_time=require_time("event_time", wire.event_time, now, max_future_seconds),
-        amount=_amount(str(wire.amount, "utf-8"), decimals),
+        amount=_amount(str(wire.amount, "utf-8", "replace"), decimals),
         currency=currency,
         merchant_id=wire.merchant_id or None,
         merchant_category=wire.merchant_category or None,

@@ -399,7 +399,7 @@ def test_broken_json_lines_are_named(tmp_path: Path) -> None:
     good = {"id": "t", "card": "c", "time": "2025-01-01T00:00:00Z", "amount": 1}
     path.write_text(
         json.dumps(good)
-        + "\n{broken\n[1]\n"
+        + "\n\n{broken\n[1]\n"
         + json.dumps(good | {"id": "u", "card": {"SECRET": 1}})
         + "\n"
     )
@@ -411,6 +411,22 @@ def test_broken_json_lines_are_named(tmp_path: Path) -> None:
         (4, "card", "too_deep"),
     ]
     assert "SECRET" not in str(caught.value)
+
+
+def test_numbers_and_booleans_of_a_frame_become_floats_as_in_a_decoded_message() -> None:
+    frame = pd.DataFrame(
+        {
+            "transaction_id": ["t"],
+            "account_id": ["c"],
+            "event_time": pd.to_datetime(["2025-01-01T00:00:00Z"]).astype("datetime64[us, UTC]"),
+            "amount_e4": [10_000],
+            "currency": ["EUR"],
+            "attributes.count": [5],
+            "attributes.flag": [True],
+        }
+    )
+    (transaction,) = frame_to_transactions(frame)
+    assert encode(decode(encode(transaction), now=NOW)) == encode(transaction)
 
 
 def test_many_faults_are_counted_and_the_first_are_shown(tmp_path: Path) -> None:

@@ -247,6 +247,7 @@ def test_faults_are_named_with_reason_and_field(
         (b"\xef\xbb\xbf" + message(), "not_json"),
         (message().replace(b"a-1", b"a\n1"), "not_json"),
         (message().replace(b"a-1", b"a\xff1"), "not_utf8"),
+        (message().replace(b"57.16", b"57\xff16"), "not_a_number"),
         (message(account_id="a\ud8001"), "not_utf8"),
         (message().replace(b"a-1", b"a\\ud8001"), "bad_text"),
         (with_raw("account_id", r'{"\ud800":1}'), "wrong_type"),
