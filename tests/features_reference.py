@@ -49,7 +49,7 @@ def _optional(*values: str) -> st.SearchStrategy[str | None]:
 
 
 @st.composite
-def transactions(draw: st.DrawFn, *, late: bool = True, most: int = 60) -> list[Transaction]:
+def transactions(draw: st.DrawFn, *, late: bool = True, most: int = 40) -> list[Transaction]:
     """Transactions as received: ties, gaps of exactly a window, absent parts, late ones."""
     made = []
     moment = START

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fraudwatch.features import windows as w
 from fraudwatch.features.catalogue import ATTRIBUTE_PREFIX, FeatureSpec
 from fraudwatch.features.columns import Columns
+from fraudwatch.features.pools import DAY, HOUR
 from fraudwatch.features.profiles import MerchantProfiles
 
 E4 = 10_000.0
@@ -70,7 +71,7 @@ def _habits(columns: Columns, measures: w.Measures) -> dict[str, NDArray[Any]]:
     past, amount = measures.past, columns.amount_e4
     counts, sums = measures.windows[:, :, w.COUNT], measures.windows[:, :, w.SUM]
     past_count = counts[:, 4] - 1
-    days = past[:, w.AGE] / w.DAY
+    days = past[:, w.AGE] / DAY
     found: dict[str, NDArray[Any]] = {}
     for position, name, longest in ((3, "7d", 7.0), (4, "30d", 30.0)):
         mean = share(sums[:, position] - amount, counts[:, position] - 1)
@@ -85,10 +86,10 @@ def _habits(columns: Columns, measures: w.Measures) -> dict[str, NDArray[Any]]:
     found["amount_rank_30d"] = (past[:, w.BELOW] + 0.5) / (past_count + 1)
     found["hour_share_30d"] = (past[:, w.SAME_HOUR] + 1 / 12) / (past_count + 1)
     found["weekday_share_30d"] = (past[:, w.SAME_WEEKDAY] + 1 / 7) / (past_count + 1)
-    hour = columns.time_us % w.DAY // w.HOUR
+    hour = columns.time_us % DAY // HOUR
     found["hour_of_day"] = hour
     found["night"] = hour <= 6
-    found["weekend"] = (columns.time_us // w.DAY + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+    found["weekend"] = (columns.time_us // DAY + 3) % 7 >= 5  # 1970-01-01 was a Thursday
     return found
 
 
@@ -100,7 +101,7 @@ def _past(measures: w.Measures) -> dict[str, NDArray[Any]]:
     return found | {
         "seconds_since_last": past[:, w.SINCE],
         "account_count": past[:, w.BEFORE],
-        "account_age_days": past[:, w.AGE] / w.DAY,
+        "account_age_days": past[:, w.AGE] / DAY,
         "travel_km": past[:, w.KM],
         "travel_speed": past[:, w.SPEED],
     }

@@ -14,8 +14,8 @@ from fraudwatch.errors import Invalid
 from fraudwatch.features import profiles as p
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_frame
+from fraudwatch.features.pools import DAY
 from fraudwatch.features.state import AccountState, FeatureBatch
-from fraudwatch.features.windows import DAY
 
 
 def compute_features(

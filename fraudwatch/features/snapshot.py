@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudwatch.features import windows as w
+from fraudwatch.features import pools as p
 from fraudwatch.features.packing import pack, unpack
 
 MAGIC = b"FWSTATE1"
@@ -15,20 +15,20 @@ SIZES = 48  # size classes of a heap
 KEPT = ("id", "first", "latest", "count", "located", "latitude", "longitude")
 
 
-def empty_pools(accounts: int = 16, history: int = 64, memory: int = 256) -> w.Pools:
+def empty_pools(accounts: int = 16, history: int = 64, memory: int = 256) -> p.Pools:
     """Pools without accounts, with room for so many accounts, history rows and remembered pairs."""
     heaps = [np.full(SIZES, -1, dtype=np.int64) for _ in range(2)]
     for heap in heaps:
         heap[0] = 0
-    return w.Pools(
+    return p.Pools(
         totals=np.zeros(2, dtype=np.int64),
         places=np.full(_index_size(accounts), -1, dtype=np.int64),
-        accounts=np.zeros(accounts, dtype=w.ACCOUNT),
-        history=np.zeros(history, dtype=w.HISTORY),
+        accounts=np.zeros(accounts, dtype=p.ACCOUNT),
+        history=np.zeros(history, dtype=p.HISTORY),
         history_heap=heaps[0],
-        memory=np.zeros(memory, dtype=w.MEMORY),
+        memory=np.zeros(memory, dtype=p.MEMORY),
         memory_heap=heaps[1],
-        scratch=np.zeros((3, w.SCRATCH), dtype=np.int64),
+        scratch=np.zeros((3, p.SCRATCH), dtype=np.int64),
     )
 
 
@@ -39,19 +39,19 @@ def doubled(pool: NDArray[np.void]) -> NDArray[np.void]:
     return grown
 
 
-def grown(pools: w.Pools, short: int) -> w.Pools:
+def grown(pools: p.Pools, short: int) -> p.Pools:
     """Pools with twice the room of what `windows.advance` was short of."""
-    if short == w.SHORT_OF_HISTORY:
+    if short == p.SHORT_OF_HISTORY:
         return pools._replace(history=doubled(pools.history))
-    if short == w.SHORT_OF_MEMORY:
+    if short == p.SHORT_OF_MEMORY:
         return pools._replace(memory=doubled(pools.memory))
     accounts = doubled(pools.accounts)
     places = np.full(_index_size(len(accounts)), -1, dtype=np.int64)
-    w.reindex(places, accounts, int(pools.totals[0]))
+    p.reindex(places, accounts, int(pools.totals[0]))
     return pools._replace(accounts=accounts, places=places)
 
 
-def history_before(pools: w.Pools, account: np.uint64, time_us: np.int64) -> NDArray[np.void]:
+def history_before(pools: p.Pools, account: np.uint64, time_us: np.int64) -> NDArray[np.void]:
     """The account's history before a moment, oldest first; empty for an unknown account."""
     mask = len(pools.places) - 1
     place = int(account) & mask
@@ -59,45 +59,45 @@ def history_before(pools: w.Pools, account: np.uint64, time_us: np.int64) -> NDA
         record = pools.accounts[number]
         if record["id"] == account:
             end = int(record["history"] + record["length"])
-            begin = max(int(record["history"]), end - w.KEEP)
+            begin = max(int(record["history"]), end - p.KEEP)
             rows = pools.history[begin:end]
             times = rows["time"]
-            oldest = max(record["latest"], time_us) - w.RETAIN
+            oldest = max(record["latest"], time_us) - p.RETAIN
             live = (times > oldest) & (times < time_us)
             return np.asarray(rows[live])
         place = (place + 1) & mask
     return pools.history[:0]
 
 
-def dump(pools: w.Pools, version: str) -> bytes:
+def dump(pools: p.Pools, version: str) -> bytes:
     """Accounts by id, their live history in order, their live memory by key."""
     accounts = pools.accounts[: pools.totals[0]]
     accounts = accounts[np.argsort(accounts["id"])]
     owner, rank = _members(accounts["length"])
     history = pools.history[accounts["history"][owner] + rank]
-    live = (history["time"] > accounts["latest"][owner] - w.RETAIN) & (
-        rank >= accounts["length"][owner] - w.KEEP
+    live = (history["time"] > accounts["latest"][owner] - p.RETAIN) & (
+        rank >= accounts["length"][owner] - p.KEEP
     )
     history, history_owner = history[live], owner[live]
     owner, rank = _members(accounts["slots"])
     memory = pools.memory[accounts["memory"][owner] + rank]
-    live = (memory["key"] != 0) & (memory["time"] > accounts["latest"][owner] - w.REMEMBER)
+    live = (memory["key"] != 0) & (memory["time"] > accounts["latest"][owner] - p.REMEMBER)
     memory, owner = memory[live], owner[live]
     order = np.argsort((owner << 32) | memory["key"])
     memory, memory_owner = memory[order], owner[order]
     arrays: dict[str, NDArray[Any]] = {name: accounts[name] for name in KEPT}
     arrays["length"] = np.bincount(history_owner, minlength=len(accounts)).astype(np.int32)
     arrays["known"] = np.bincount(memory_owner, minlength=len(accounts)).astype(np.int32)
-    for name in w.HISTORY.names or ():
+    for name in p.HISTORY.names or ():
         arrays[f"history_{name}"] = history[name]
-    for name in w.MEMORY.names or ():
+    for name in p.MEMORY.names or ():
         arrays[f"memory_{name}"] = memory[name]
     for name in ("history_time", "memory_time"):  # differences compress better
         arrays[name] = np.diff(arrays[name], prepend=0)
     return pack(MAGIC, version, arrays)
 
 
-def load(data: bytes) -> tuple[str, w.Pools]:
+def load(data: bytes) -> tuple[str, p.Pools]:
     """Version and pools of a dump. Raises `BundleError` where the data is damaged."""
     version, arrays = unpack(MAGIC, data)
     number = len(arrays["id"])
@@ -112,12 +112,12 @@ def load(data: bytes) -> tuple[str, w.Pools]:
     accounts["known"], accounts["slots"] = known, slots
     accounts["history"], accounts["memory"] = _starts(room), _starts(slots)
     owner, rank = _members(length)
-    history = np.empty(len(owner), dtype=w.HISTORY)
-    for name in w.HISTORY.names or ():
+    history = np.empty(len(owner), dtype=p.HISTORY)
+    for name in p.HISTORY.names or ():
         values = arrays[f"history_{name}"]
         history[name] = np.cumsum(values) if name == "time" else values
     pools.history[accounts["history"][owner] + rank] = history
-    w.fill_memory(
+    p.fill_memory(
         pools.memory,
         accounts["memory"].copy(),
         slots,
@@ -127,7 +127,7 @@ def load(data: bytes) -> tuple[str, w.Pools]:
     )
     pools.history_heap[0], pools.memory_heap[0] = room.sum(), slots.sum()
     pools.totals[0] = number
-    w.reindex(pools.places, pools.accounts, number)
+    p.reindex(pools.places, pools.accounts, number)
     return version, pools
 
 
@@ -144,11 +144,11 @@ def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _power(least: int) -> int:
     """The smallest size of a segment that holds so many."""
-    return max(w.SMALLEST, 1 << (least - 1).bit_length()) if least > 0 else w.SMALLEST
+    return max(p.SMALLEST, 1 << (least - 1).bit_length()) if least > 0 else p.SMALLEST
 
 
 def _powers(least: NDArray[np.int64]) -> NDArray[np.int64]:
-    sizes = np.full(len(least), w.SMALLEST, dtype=np.int64)
+    sizes = np.full(len(least), p.SMALLEST, dtype=np.int64)
     while (small := sizes < least).any():
         sizes[small] *= 2
     return sizes

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudwatch.errors import BundleError
+from fraudwatch.features import pools as p
 from fraudwatch.features import snapshot
 from fraudwatch.features import windows as w
 from fraudwatch.features.catalogue import FeatureSpec, describe
@@ -36,7 +37,7 @@ class AccountState:
 
     Results and `dump()` depend on the sequence of each account's rows alone: not on batches, nor
     on other accounts, nor on a restart from a dump in between. Accounts are never forgotten; what
-    is kept of each is bounded (see `windows.py`). Not safe for use by two threads at once. An
+    is kept of each is bounded (see `pools.py`). Not safe for use by two threads at once. An
     exception out of `extend` (no memory) leaves it unusable.
     """
 
@@ -84,7 +85,7 @@ class AccountState:
         end = 0
         for row, past in enumerate(pasts):
             end += len(past)
-            recent = int((past["time"] > columns.time_us[row] - w.LONGEST).sum())
+            recent = int((past["time"] > columns.time_us[row] - p.LONGEST).sum())
             if recent >= MIN_HISTORY:
                 ranked = np.sort(values[end - recent : end], axis=0)
                 low[row, own] = _quantile(ranked, LOW)
@@ -129,14 +130,14 @@ class AccountState:
             np.empty((n, len(w.WINDOWS), 6), dtype=np.int64), np.empty((n, len(w.PAST)))
         )
         done, short = w.advance(self._pools, rows, measures, 0)
-        while short != w.DONE:
+        while short != p.DONE:
             self._pools = snapshot.grown(self._pools, short)
             done, short = w.advance(self._pools, rows, measures, done)
         return measures
 
     def _again(self, pasts: list[NDArray[np.void]]) -> Columns:
         """Kept histories as columns, each under an account of its own; what is not kept: absent."""
-        kept = np.concatenate([np.zeros(0, dtype=w.HISTORY), *pasts])
+        kept = np.concatenate([np.zeros(0, dtype=p.HISTORY), *pasts])
         owner = np.repeat(np.arange(len(pasts)), [len(past) for past in pasts])
         absent = np.zeros(len(kept), dtype=np.uint64)
         nowhere = np.full(len(kept), np.nan)

@@ -86,7 +86,7 @@ def expected_merchant(
     return expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(transactions(late=False, most=40), st.sampled_from([0, 1, 7]), st.data())
 def test_merchant_features_equal_their_formulas(
     made: list[Transaction], delay: int, data: st.DataObject
@@ -101,7 +101,7 @@ def test_merchant_features_equal_their_formulas(
         assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(transactions(late=False), st.data())
 def test_live_in_any_batches_equals_offline(made: list[Transaction], data: st.DataObject) -> None:
     """Row by row, to the last bit: decoded transactions in random batches, profiles day by day."""
@@ -121,7 +121,7 @@ def test_live_in_any_batches_equals_offline(made: list[Transaction], data: st.Da
         np.testing.assert_array_equal(batch.history_count, offline.history_count[start:stop])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(transactions(late=False), st.data())
 def test_offline_features_know_nothing_of_the_future(
     made: list[Transaction], data: st.DataObject
@@ -176,7 +176,7 @@ def test_rates_end_where_truth_is_known() -> None:
     assert hasty.lookup(hash_ids(["m"]))["rated_frauds_7d"].tolist() == [0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(transactions(), st.data())
 def test_tables_add_up(made: list[Transaction], data: st.DataObject) -> None:
     """One table or many, in any order: the same profiles, byte for byte."""

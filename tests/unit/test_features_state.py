@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from fraudwatch.domain.transaction import Transaction
 from fraudwatch.errors import BundleError
-from fraudwatch.features import windows as w
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_transactions
+from fraudwatch.features.pools import KEEP
 from fraudwatch.features.profiles import EMPTY_PROFILES
 from fraudwatch.features.state import AccountState
 from tests.features_reference import RATES, START, WINDOWS, Reference, by_name, transactions
@@ -49,7 +49,7 @@ def extend(state: AccountState, made: list[Transaction]) -> list[dict[str, float
     return [by_name(SPEC.names, row) for row in values]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(transactions())
 def test_every_feature_equals_its_formula(made: list[Transaction]) -> None:
     """Against a slow second implementation over everything ever received, late rows included."""
@@ -67,7 +67,7 @@ def test_every_feature_equals_its_formula(made: list[Transaction]) -> None:
         assert set(found) - set(expected) == {n for n in SPEC.names if n.startswith(PROFILED)}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(transactions(), st.data())
 def test_cuts_and_restarts_change_nothing(made: list[Transaction], data: st.DataObject) -> None:
     """Batches, and dumps and loads in between: the same bits, and the same bytes at the end."""
@@ -86,7 +86,7 @@ def test_cuts_and_restarts_change_nothing(made: list[Transaction], data: st.Data
     assert state.dump() == whole.dump()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(transactions())
 def test_accounts_do_not_know_of_each_other(made: list[Transaction]) -> None:
     """Each account alone gets what it gets among others: partitions do not matter."""
@@ -97,7 +97,7 @@ def test_accounts_do_not_know_of_each_other(made: list[Transaction]) -> None:
         np.testing.assert_array_equal(alone.values, together[rows])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(transactions())
 def test_features_are_finite(made: list[Transaction]) -> None:
     """But institution attributes, which may be missing."""
@@ -187,12 +187,12 @@ def test_memory_of_places_ends_after_a_year() -> None:
 
 def test_account_with_very_many_payments_stays_bounded() -> None:
     """Windows count at most the newest KEEP of the past, and memory does not grow beyond them."""
-    n = w.KEEP + 3_000
+    n = KEEP + 3_000
     columns = columns_of(payments(n, timedelta(seconds=1), merchant="m"))
     state = AccountState(SPEC)
     values = state.extend(columns, EMPTY_PROFILES).values
     counts = values[:, SPEC.names.index("count_30d")]
-    np.testing.assert_array_equal(counts, np.minimum(np.arange(n) + 1, w.KEEP + 1))
+    np.testing.assert_array_equal(counts, np.minimum(np.arange(n) + 1, KEEP + 1))
     parts = AccountState(SPEC)
     for begin in range(0, n, 3_000):
         parts.extend(columns.take(slice(begin, begin + 3_000)), EMPTY_PROFILES)
@@ -203,7 +203,7 @@ def test_account_with_very_many_payments_stays_bounded() -> None:
     assert state.memory_bytes == size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(transactions(late=False, most=40))
 def test_normal_range_is_that_of_the_past(made: list[Transaction]) -> None:
     """Quantiles of the account's past amounts, whether or not the row has joined the past."""
