@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -55,8 +54,8 @@ def draw(key: bytes, transaction_id: str) -> float:
     Keyed, so that nobody without the key can craft ids that stay out of the sample; a function of
     the id, so that the same transaction draws the same on every replay.
     """
-    digest = hmac.digest(key, transaction_id.encode(), hashlib.sha256)
-    return int.from_bytes(digest[:8], "big") / 2**64
+    digest = hashlib.blake2b(transaction_id.encode(), key=key[:64], digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 def decide(
