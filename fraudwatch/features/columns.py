@@ -22,7 +22,7 @@ from fraudwatch.features.catalogue import FeatureSpec
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # 50 thousand million units of the reference currency, in 1e-4. Amounts saturate here, so that the
-# sum over a full account history (pools.KEEP rows) stays inside int64.
+# sum over a full account history (kernel.KEEP rows) stays inside int64.
 AMOUNT_LIMIT_E4 = 5 * 10**14
 
 IDS = ("account", "merchant", "category", "channel", "country", "device", "counterparty")

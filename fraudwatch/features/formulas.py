@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudwatch.features import windows as w
+from fraudwatch.features import kernel as k
 from fraudwatch.features.catalogue import ATTRIBUTE_PREFIX, FeatureSpec
 from fraudwatch.features.columns import Columns
-from fraudwatch.features.pools import DAY, HOUR
+from fraudwatch.features.kernel import DAY, HOUR
+from fraudwatch.features.layout import Measures
 from fraudwatch.features.profiles import MerchantProfiles
 
 E4 = 10_000.0
@@ -22,14 +23,14 @@ Floats = NDArray[np.float64]
 
 
 def feature_matrix(
-    columns: Columns, measures: w.Measures, profiles: MerchantProfiles, spec: FeatureSpec
+    columns: Columns, measures: Measures, profiles: MerchantProfiles, spec: FeatureSpec
 ) -> Floats:
     """float64[n, d] in the order of `spec.names`."""
     found = {
         **_amounts_and_windows(columns, measures),
         **_habits(columns, measures),
         **_past(measures),
-        **_merchants(columns, profiles),
+        **merchant_features(columns, profiles),
     }
     for position, name in enumerate(spec.attributes):
         found[ATTRIBUTE_PREFIX + name] = columns.attributes[:, position]
@@ -53,25 +54,25 @@ def share(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     return quotient
 
 
-def _amounts_and_windows(columns: Columns, measures: w.Measures) -> dict[str, NDArray[Any]]:
+def _amounts_and_windows(columns: Columns, measures: Measures) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {"amount": columns.amount_e4 / E4}
     for position, name in enumerate(WINDOW_NAMES):
         measured = measures.windows[:, position]
-        found[f"count_{name}"] = measured[:, w.COUNT]
-        found[f"sum_{name}"] = measured[:, w.SUM] / E4
-        found[f"mean_{name}"] = measured[:, w.SUM] / (measured[:, w.COUNT] * E4)
-        found[f"max_{name}"] = measured[:, w.MAX] / E4
-        found[f"merchants_{name}"] = measured[:, w.MERCHANTS]
-        found[f"countries_{name}"] = measured[:, w.COUNTRIES]
-        found[f"devices_{name}"] = measured[:, w.DEVICES]
+        found[f"count_{name}"] = measured[:, k.COUNT]
+        found[f"sum_{name}"] = measured[:, k.SUM] / E4
+        found[f"mean_{name}"] = measured[:, k.SUM] / (measured[:, k.COUNT] * E4)
+        found[f"max_{name}"] = measured[:, k.MAX] / E4
+        found[f"merchants_{name}"] = measured[:, k.MERCHANTS]
+        found[f"countries_{name}"] = measured[:, k.COUNTRIES]
+        found[f"devices_{name}"] = measured[:, k.DEVICES]
     return found
 
 
-def _habits(columns: Columns, measures: w.Measures) -> dict[str, NDArray[Any]]:
+def _habits(columns: Columns, measures: Measures) -> dict[str, NDArray[Any]]:
     past, amount = measures.past, columns.amount_e4
-    counts, sums = measures.windows[:, :, w.COUNT], measures.windows[:, :, w.SUM]
+    counts, sums = measures.windows[:, :, k.COUNT], measures.windows[:, :, k.SUM]
     past_count = counts[:, 4] - 1
-    days = past[:, w.AGE] / DAY
+    days = past[:, k.AGE] / DAY
     found: dict[str, NDArray[Any]] = {}
     for position, name, longest in ((3, "7d", 7.0), (4, "30d", 30.0)):
         mean = share(sums[:, position] - amount, counts[:, position] - 1)
@@ -79,13 +80,13 @@ def _habits(columns: Columns, measures: w.Measures) -> dict[str, NDArray[Any]]:
         found[f"amount_ratio_{name}"] = ratio(amount, mean)
         found[f"count_ratio_24h_{name}"] = ratio(counts[:, 2] * observed, counts[:, position])
     found["sum_ratio_24h_30d"] = ratio(sums[:, 2] * np.clip(days, 1.0, 30.0), sums[:, 4])
-    found["amount_to_max_30d"] = ratio(amount, past[:, w.PAST_MAX])
-    spread = np.maximum(np.maximum(past[:, w.DEVIATION], past[:, w.MEAN] / 10), 0.01 * E4)
-    deviation = np.clip((amount - past[:, w.MEAN]) / spread, -MAX_DEVIATION, MAX_DEVIATION)
+    found["amount_to_max_30d"] = ratio(amount, past[:, k.PAST_MAX])
+    spread = np.maximum(np.maximum(past[:, k.DEVIATION], past[:, k.MEAN] / 10), 0.01 * E4)
+    deviation = np.clip((amount - past[:, k.MEAN]) / spread, -MAX_DEVIATION, MAX_DEVIATION)
     found["amount_deviation_30d"] = np.where(past_count > 1, deviation, 0.0)
-    found["amount_rank_30d"] = (past[:, w.BELOW] + 0.5) / (past_count + 1)
-    found["hour_share_30d"] = (past[:, w.SAME_HOUR] + 1 / 12) / (past_count + 1)
-    found["weekday_share_30d"] = (past[:, w.SAME_WEEKDAY] + 1 / 7) / (past_count + 1)
+    found["amount_rank_30d"] = (past[:, k.BELOW] + 0.5) / (past_count + 1)
+    found["hour_share_30d"] = (past[:, k.SAME_HOUR] + 1 / 12) / (past_count + 1)
+    found["weekday_share_30d"] = (past[:, k.SAME_WEEKDAY] + 1 / 7) / (past_count + 1)
     hour = columns.time_us % DAY // HOUR
     found["hour_of_day"] = hour
     found["night"] = hour <= 6
@@ -93,21 +94,22 @@ def _habits(columns: Columns, measures: w.Measures) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _past(measures: w.Measures) -> dict[str, NDArray[Any]]:
+def _past(measures: Measures) -> dict[str, NDArray[Any]]:
     past = measures.past
     found: dict[str, NDArray[Any]] = {
-        name: past[:, position] for position, name in enumerate(w.PAST) if name.startswith("first_")
+        name: past[:, position] for position, name in enumerate(k.PAST) if name.startswith("first_")
     }
     return found | {
-        "seconds_since_last": past[:, w.SINCE],
-        "account_count": past[:, w.BEFORE],
-        "account_age_days": past[:, w.AGE] / DAY,
-        "travel_km": past[:, w.KM],
-        "travel_speed": past[:, w.SPEED],
+        "seconds_since_last": past[:, k.SINCE],
+        "account_count": past[:, k.BEFORE],
+        "account_age_days": past[:, k.AGE] / DAY,
+        "travel_km": past[:, k.KM],
+        "travel_speed": past[:, k.SPEED],
     }
 
 
-def _merchants(columns: Columns, profiles: MerchantProfiles) -> dict[str, NDArray[Any]]:
+def merchant_features(columns: Columns, profiles: MerchantProfiles) -> dict[str, NDArray[Any]]:
+    """The features that depend on profiles, by name: all others do not change with them."""
     known = profiles.lookup(columns.merchant)
     mean = share(known["amount_30d"], known["count_30d"])  # 1e-4
     found: dict[str, NDArray[Any]] = {

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudwatch.features import pools as p
+from fraudwatch.features import kernel as k
+from fraudwatch.features.layout import ACCOUNT, HISTORY, MEMORY, Pools
 from fraudwatch.features.packing import pack, unpack
 
 MAGIC = b"FWSTATE1"
@@ -15,20 +16,20 @@ SIZES = 48  # size classes of a heap
 KEPT = ("id", "first", "latest", "count", "located", "latitude", "longitude")
 
 
-def empty_pools(accounts: int = 16, history: int = 64, memory: int = 256) -> p.Pools:
+def empty_pools(accounts: int = 16, history: int = 64, memory: int = 256) -> Pools:
     """Pools without accounts, with room for so many accounts, history rows and remembered pairs."""
     heaps = [np.full(SIZES, -1, dtype=np.int64) for _ in range(2)]
     for heap in heaps:
         heap[0] = 0
-    return p.Pools(
+    return Pools(
         totals=np.zeros(2, dtype=np.int64),
         places=np.full(_index_size(accounts), -1, dtype=np.int64),
-        accounts=np.zeros(accounts, dtype=p.ACCOUNT),
-        history=np.zeros(history, dtype=p.HISTORY),
+        accounts=np.zeros(accounts, dtype=ACCOUNT),
+        history=np.zeros(history, dtype=HISTORY),
         history_heap=heaps[0],
-        memory=np.zeros(memory, dtype=p.MEMORY),
+        memory=np.zeros(memory, dtype=MEMORY),
         memory_heap=heaps[1],
-        scratch=np.zeros((3, p.SCRATCH), dtype=np.int64),
+        scratch=np.zeros((3, k.SCRATCH), dtype=np.int64),
     )
 
 
@@ -39,19 +40,19 @@ def doubled(pool: NDArray[np.void]) -> NDArray[np.void]:
     return grown
 
 
-def grown(pools: p.Pools, short: int) -> p.Pools:
-    """Pools with twice the room of what `windows.advance` was short of."""
-    if short == p.SHORT_OF_HISTORY:
+def grown(pools: Pools, short: int) -> Pools:
+    """Pools with twice the room of what `kernel.advance` was short of."""
+    if short == k.SHORT_OF_HISTORY:
         return pools._replace(history=doubled(pools.history))
-    if short == p.SHORT_OF_MEMORY:
+    if short == k.SHORT_OF_MEMORY:
         return pools._replace(memory=doubled(pools.memory))
     accounts = doubled(pools.accounts)
     places = np.full(_index_size(len(accounts)), -1, dtype=np.int64)
-    p.reindex(places, accounts, int(pools.totals[0]))
+    k.reindex(places, accounts, int(pools.totals[0]))
     return pools._replace(accounts=accounts, places=places)
 
 
-def history_before(pools: p.Pools, account: np.uint64, time_us: np.int64) -> NDArray[np.void]:
+def history_before(pools: Pools, account: np.uint64, time_us: np.int64) -> NDArray[np.void]:
     """The account's history before a moment, oldest first; empty for an unknown account."""
     mask = len(pools.places) - 1
     place = int(account) & mask
@@ -59,45 +60,45 @@ def history_before(pools: p.Pools, account: np.uint64, time_us: np.int64) -> NDA
         record = pools.accounts[number]
         if record["id"] == account:
             end = int(record["history"] + record["length"])
-            begin = max(int(record["history"]), end - p.KEEP)
+            begin = max(int(record["history"]), end - k.KEEP)
             rows = pools.history[begin:end]
             times = rows["time"]
-            oldest = max(record["latest"], time_us) - p.RETAIN
+            oldest = max(record["latest"], time_us) - k.RETAIN
             live = (times > oldest) & (times < time_us)
             return np.asarray(rows[live])
         place = (place + 1) & mask
     return pools.history[:0]
 
 
-def dump(pools: p.Pools, version: str) -> bytes:
+def dump(pools: Pools, version: str) -> bytes:
     """Accounts by id, their live history in order, their live memory by key."""
     accounts = pools.accounts[: pools.totals[0]]
     accounts = accounts[np.argsort(accounts["id"])]
     owner, rank = _members(accounts["length"])
     history = pools.history[accounts["history"][owner] + rank]
-    live = (history["time"] > accounts["latest"][owner] - p.RETAIN) & (
-        rank >= accounts["length"][owner] - p.KEEP
+    live = (history["time"] > accounts["latest"][owner] - k.RETAIN) & (
+        rank >= accounts["length"][owner] - k.KEEP
     )
     history, history_owner = history[live], owner[live]
     owner, rank = _members(accounts["slots"])
     memory = pools.memory[accounts["memory"][owner] + rank]
-    live = (memory["key"] != 0) & (memory["time"] > accounts["latest"][owner] - p.REMEMBER)
+    live = (memory["key"] != 0) & (memory["time"] > accounts["latest"][owner] - k.REMEMBER)
     memory, owner = memory[live], owner[live]
     order = np.argsort((owner << 32) | memory["key"])
     memory, memory_owner = memory[order], owner[order]
     arrays: dict[str, NDArray[Any]] = {name: accounts[name] for name in KEPT}
     arrays["length"] = np.bincount(history_owner, minlength=len(accounts)).astype(np.int32)
     arrays["known"] = np.bincount(memory_owner, minlength=len(accounts)).astype(np.int32)
-    for name in p.HISTORY.names or ():
+    for name in HISTORY.names or ():
         arrays[f"history_{name}"] = history[name]
-    for name in p.MEMORY.names or ():
+    for name in MEMORY.names or ():
         arrays[f"memory_{name}"] = memory[name]
     for name in ("history_time", "memory_time"):  # differences compress better
         arrays[name] = np.diff(arrays[name], prepend=0)
     return pack(MAGIC, version, arrays)
 
 
-def load(data: bytes) -> tuple[str, p.Pools]:
+def load(data: bytes) -> tuple[str, Pools]:
     """Version and pools of a dump. Raises `BundleError` where the data is damaged."""
     version, arrays = unpack(MAGIC, data)
     number = len(arrays["id"])
@@ -112,12 +113,12 @@ def load(data: bytes) -> tuple[str, p.Pools]:
     accounts["known"], accounts["slots"] = known, slots
     accounts["history"], accounts["memory"] = _starts(room), _starts(slots)
     owner, rank = _members(length)
-    history = np.empty(len(owner), dtype=p.HISTORY)
-    for name in p.HISTORY.names or ():
+    history = np.empty(len(owner), dtype=HISTORY)
+    for name in HISTORY.names or ():
         values = arrays[f"history_{name}"]
         history[name] = np.cumsum(values) if name == "time" else values
     pools.history[accounts["history"][owner] + rank] = history
-    p.fill_memory(
+    k.fill_memory(
         pools.memory,
         accounts["memory"].copy(),
         slots,
@@ -127,7 +128,7 @@ def load(data: bytes) -> tuple[str, p.Pools]:
     )
     pools.history_heap[0], pools.memory_heap[0] = room.sum(), slots.sum()
     pools.totals[0] = number
-    p.reindex(pools.places, pools.accounts, number)
+    k.reindex(pools.places, pools.accounts, number)
     return version, pools
 
 
@@ -144,11 +145,11 @@ def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _power(least: int) -> int:
     """The smallest size of a segment that holds so many."""
-    return max(p.SMALLEST, 1 << (least - 1).bit_length()) if least > 0 else p.SMALLEST
+    return max(k.SMALLEST, 1 << (least - 1).bit_length()) if least > 0 else k.SMALLEST
 
 
 def _powers(least: NDArray[np.int64]) -> NDArray[np.int64]:
-    sizes = np.full(len(least), p.SMALLEST, dtype=np.int64)
+    sizes = np.full(len(least), k.SMALLEST, dtype=np.int64)
     while (small := sizes < least).any():
         sizes[small] *= 2
     return sizes

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudwatch.errors import BundleError
-from fraudwatch.features import pools as p
+from fraudwatch.features import kernel as k
 from fraudwatch.features import snapshot
-from fraudwatch.features import windows as w
 from fraudwatch.features.catalogue import FeatureSpec, describe
 from fraudwatch.features.columns import Columns
 from fraudwatch.features.formulas import feature_matrix
+from fraudwatch.features.layout import HISTORY, Measures, Rows
 from fraudwatch.features.profiles import EMPTY_PROFILES, MerchantProfiles
 
 MIN_HISTORY = 5
@@ -37,7 +37,7 @@ class AccountState:
 
     Results and `dump()` depend on the sequence of each account's rows alone: not on batches, nor
     on other accounts, nor on a restart from a dump in between. Accounts are never forgotten; what
-    is kept of each is bounded (see `pools.py`). Not safe for use by two threads at once. An
+    is kept of each is bounded (see `kernel.py`). Not safe for use by two threads at once. An
     exception out of `extend` (no memory) leaves it unusable.
     """
 
@@ -59,7 +59,7 @@ class AccountState:
         measures = self._advance(columns)
         return FeatureBatch(
             feature_matrix(columns, measures, profiles, self.spec),
-            measures.past[:, w.BEFORE].astype(np.int64),
+            measures.past[:, k.BEFORE].astype(np.int64),
         )
 
     def absorb(self, columns: Columns) -> None:
@@ -85,7 +85,7 @@ class AccountState:
         end = 0
         for row, past in enumerate(pasts):
             end += len(past)
-            recent = int((past["time"] > columns.time_us[row] - p.LONGEST).sum())
+            recent = int((past["time"] > columns.time_us[row] - k.LONGEST).sum())
             if recent >= MIN_HISTORY:
                 ranked = np.sort(values[end - recent : end], axis=0)
                 low[row, own] = _quantile(ranked, LOW)
@@ -106,9 +106,9 @@ class AccountState:
         state._pools = pools
         return state
 
-    def _advance(self, columns: Columns) -> w.Measures:
+    def _advance(self, columns: Columns) -> Measures:
         n = len(columns)
-        rows = w.Rows(
+        rows = Rows(
             np.ascontiguousarray(columns.account),
             np.ascontiguousarray(columns.time_us),
             np.ascontiguousarray(columns.amount_e4),
@@ -126,18 +126,18 @@ class AccountState:
             np.ascontiguousarray(columns.latitude),
             np.ascontiguousarray(columns.longitude),
         )
-        measures = w.Measures(
-            np.empty((n, len(w.WINDOWS), 6), dtype=np.int64), np.empty((n, len(w.PAST)))
+        measures = Measures(
+            np.empty((n, len(k.WINDOWS), 6), dtype=np.int64), np.empty((n, len(k.PAST)))
         )
-        done, short = w.advance(self._pools, rows, measures, 0)
-        while short != p.DONE:
+        done, short = k.advance(self._pools, rows, measures, 0)
+        while short != k.DONE:
             self._pools = snapshot.grown(self._pools, short)
-            done, short = w.advance(self._pools, rows, measures, done)
+            done, short = k.advance(self._pools, rows, measures, done)
         return measures
 
     def _again(self, pasts: list[NDArray[np.void]]) -> Columns:
         """Kept histories as columns, each under an account of its own; what is not kept: absent."""
-        kept = np.concatenate([np.zeros(0, dtype=p.HISTORY), *pasts])
+        kept = np.concatenate([np.zeros(0, dtype=HISTORY), *pasts])
         owner = np.repeat(np.arange(len(pasts)), [len(past) for past in pasts])
         absent = np.zeros(len(kept), dtype=np.uint64)
         nowhere = np.full(len(kept), np.nan)

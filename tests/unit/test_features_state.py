@@ -15,7 +15,7 @@ from fraudwatch.domain.transaction import Transaction
 from fraudwatch.errors import BundleError
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_transactions
-from fraudwatch.features.pools import KEEP
+from fraudwatch.features.kernel import KEEP
 from fraudwatch.features.profiles import EMPTY_PROFILES
 from fraudwatch.features.state import AccountState
 from tests.features_reference import RATES, START, WINDOWS, Reference, by_name, transactions

@@ -1,47 +1,48 @@
-"""The kernel: walks accounts' pasts, one row after the other.
+"""The kernel: accounts' pasts in pooled arrays, and the walk over them, row after row.
 
-Each row is measured against what its account had received before (see `pools.py` for what is kept
-of that), then joins it. A late row, whose time is before the account's latest, counts what happened
-up to its own time; from then on it lies in the windows of later rows.
+An account's past is two segments:
 
-Sums are of integers; floating-point sums run newest to oldest: results are equal to the last bit
-for any cutting of the stream.
+- its **history**: the newest `KEEP` transactions of the last `RETAIN` before its latest one,
+  ordered by time, ties in order of arrival;
+- its **memory**: an open-addressing table of (dimension, value) → last seen, for what was seen
+  within `REMEMBER` before its latest transaction.
+
+What lies outside is gone by definition, whether or not it still takes up room; so when room is
+cleared never changes a result. Within an account ids are told apart by 32 bits.
+
+Each row is measured against what its account had received before, then joins it. A late row, whose
+time is before the account's latest, counts what happened up to its own time; from then on it lies
+in the windows of later rows. Sums are of integers; floating-point sums run newest to oldest:
+results are equal to the last bit for any cutting of the stream.
+
+All compiled code and its constants are in this file on purpose: numba's cache on disk watches only
+the file of the function that is called, and would go on using old code of helpers changed elsewhere.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from fraudwatch.features.pools import (
-    DAY,
-    DONE,
-    HOUR,
-    KEEP,
-    LONGEST,
-    NEVER,
-    REMEMBER,
-    RETAIN,
-    SECOND,
-    SHORT_OF_ACCOUNTS,
-    SHORT_OF_HISTORY,
-    SHORT_OF_MEMORY,
-    Pools,
-    make_room_history,
-    make_room_memory,
-    memory_key,
-    narrow,
-    place_account,
-    slot_of,
-)
+from fraudwatch.features.layout import Measures, Pools, Rows
 
-WINDOWS = (600 * SECOND, HOUR, DAY, 7 * DAY, LONGEST)
-MAX_SPEED = 10_000.0
+SECOND = 1_000_000
+HOUR = 3_600 * SECOND
+DAY = 24 * HOUR
+WINDOWS = (600 * SECOND, HOUR, DAY, 7 * DAY, 30 * DAY)
+LONGEST = WINDOWS[-1]
+RETAIN = LONGEST + 7 * DAY  # rows up to 7 days late have whole windows
+KEEP = 8_192
+REMEMBER = 365 * DAY
+NEVER = np.iinfo(np.int64).min
+SMALLEST = 4  # rows of the smallest segment
+SCRATCH = 2 * KEEP
+MAX_SPEED = 10_000.0  # km/h
 EARTH_KM = 6_371.0
+
+DONE, SHORT_OF_ACCOUNTS, SHORT_OF_HISTORY, SHORT_OF_MEMORY = range(4)
 
 # Measures of one window (second axis of `Measures.windows`).
 COUNT, SUM, MAX, MERCHANTS, COUNTRIES, DEVICES = range(6)
@@ -70,22 +71,161 @@ PAST = (
 (BEFORE, AGE, KM, SPEED, PAST_MAX) = range(12, 17)
 
 
-class Rows(NamedTuple):
-    """The columns that the kernel reads; `values` holds the six remembered dimensions."""
-
-    account: NDArray[np.uint64]
-    time: NDArray[np.int64]
-    amount: NDArray[np.int64]
-    values: NDArray[np.uint64]  # [n, 6]: merchant, category, channel, country, device, counterparty
-    latitude: NDArray[np.float64]
-    longitude: NDArray[np.float64]
+@njit(cache=True, nogil=True)
+def _narrow(value):  # type: ignore[no-untyped-def]
+    """A 64-bit id as 32 bits, 0 only for 0. Narrow ids stay as they are."""
+    key = np.int64((value ^ (value >> np.uint64(32))) & np.uint64(0xFFFFFFFF))
+    if key == 0 and value != np.uint64(0):
+        return np.int64(1)
+    return key
 
 
-class Measures(NamedTuple):
-    """What the kernel finds: `windows` int64[n, 5, 6], `past` float64[n, len(PAST)]."""
+@njit(cache=True, nogil=True)
+def _memory_key(dimension, value):  # type: ignore[no-untyped-def]
+    key = (value * 2_654_435_761 + (dimension + 1) * 0x9E3779B1) & 0xFFFFFFFF
+    return key if key != 0 else 1
 
-    windows: NDArray[np.int64]
-    past: NDArray[np.float64]
+
+@njit(cache=True, nogil=True)
+def _size_class(rows):  # type: ignore[no-untyped-def]
+    size = 0
+    while (1 << size) < rows:
+        size += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _allocate(pool, heap, rows):  # type: ignore[no-untyped-def]
+    """Start of a segment of `rows` (a power of two), -1 where the pool must grow first."""
+    size = _size_class(rows)
+    start = heap[size]
+    if start >= 0:
+        heap[size] = pool[start].time
+        return start
+    start = heap[0]
+    if start + rows > len(pool):
+        return -1
+    heap[0] = start + rows
+    return start
+
+
+@njit(cache=True, nogil=True)
+def _release(pool, heap, start, rows):  # type: ignore[no-untyped-def]
+    if rows == 0:
+        return
+    size = _size_class(rows)
+    pool[start].time = heap[size]
+    heap[size] = start
+
+
+@njit(cache=True, nogil=True)
+def _slot_of(memory, start, slots, key):  # type: ignore[no-untyped-def]
+    """Where the key is, or the empty place where it would go."""
+    mask = slots - 1
+    place = key & mask
+    while memory[start + place].key != 0 and memory[start + place].key != key:
+        place = (place + 1) & mask
+    return start + place
+
+
+@njit(cache=True, nogil=True)
+def _place_account(pools, account):  # type: ignore[no-untyped-def]
+    """Number of the account; a new one is added (room for it must be there)."""
+    index, accounts = pools.places, pools.accounts
+    mask = len(index) - 1
+    place = np.int64(account & np.uint64(mask))
+    while index[place] >= 0:
+        if accounts[index[place]].id == account:
+            return index[place]
+        place = (place + 1) & mask
+    number = pools.totals[0]
+    pools.totals[0] = number + 1
+    index[place] = number
+    record = accounts[number]
+    record.id = account
+    record.first = record.latest = record.located = NEVER
+    record.count = record.length = record.room = record.known = record.slots = 0
+    record.latitude = record.longitude = 0.0
+    return number
+
+
+@njit(cache=True, nogil=True)
+def reindex(index, accounts, number):  # type: ignore[no-untyped-def]
+    """Fill an empty index with the first `number` accounts."""
+    mask = len(index) - 1
+    for account in range(number):
+        place = np.int64(accounts[account].id & np.uint64(mask))
+        while index[place] >= 0:
+            place = (place + 1) & mask
+        index[place] = account
+
+
+@njit(cache=True, nogil=True)
+def fill_memory(memory, starts, slots, counts, keys, times):  # type: ignore[no-untyped-def]
+    """Put loaded pairs into empty segments: `counts[a]` pairs for each account a, in order."""
+    pair = 0
+    for account in range(len(starts)):
+        for _ in range(counts[account]):
+            place = _slot_of(memory, starts[account], slots[account], np.int64(keys[pair]))
+            memory[place].key = keys[pair]
+            memory[place].time = times[pair]
+            pair += 1
+
+
+@njit(cache=True, nogil=True)
+def _make_room_history(record, history, heap, latest):  # type: ignore[no-untyped-def]
+    """Room for one more row. False where the pool is short."""
+    if record.length < record.room:
+        return True
+    start, length = record.history, record.length
+    gone = max(0, length - KEEP)
+    while gone < length and history[start + gone].time <= latest - RETAIN:
+        gone += 1
+    target = start
+    if record.room == 0 or gone * 4 < record.room:
+        room = max(SMALLEST, 2 * record.room)
+        target = _allocate(history, heap, room)
+        if target < 0:
+            return False
+    for offset in range(length - gone):
+        history[target + offset] = history[start + gone + offset]
+    if target != start:
+        _release(history, heap, start, record.room)
+        record.history = target
+        record.room = room
+    record.length = length - gone
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _make_room_memory(record, memory, heap, latest, more):  # type: ignore[no-untyped-def]
+    """Room for `more` pairs at a load of at most 3/4. False where the pool is short."""
+    if (record.known + more) * 4 <= record.slots * 3:
+        return True
+    start, slots = record.memory, record.slots
+    fresh = 0
+    for place in range(start, start + slots):
+        if memory[place].key != 0 and memory[place].time > latest - REMEMBER:
+            fresh += 1
+    room = SMALLEST
+    while (fresh + more) * 4 > room * 3:
+        room *= 2
+    if (fresh + more) * 8 > room * 5:
+        room *= 2
+    target = _allocate(memory, heap, room)
+    if target < 0:
+        return False
+    for place in range(target, target + room):
+        memory[place].key = 0
+    for place in range(start, start + slots):
+        if memory[place].key != 0 and memory[place].time > latest - REMEMBER:
+            key = np.int64(memory[place].key)
+            memory[_slot_of(memory, target, room, key)] = memory[place]
+    _release(memory, heap, start, slots)
+    record.memory = target
+    record.slots = room
+    record.known = fresh
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -201,26 +341,26 @@ def advance(pools: Pools, rows: Rows, measures: Measures, begin: int) -> tuple[i
         if pools.totals[0] == len(pools.accounts):
             return i, SHORT_OF_ACCOUNTS
         time, amount = rows.time[i], rows.amount[i]
-        record = pools.accounts[place_account(pools, rows.account[i])]
+        record = pools.accounts[_place_account(pools, rows.account[i])]
         latest = time if record.count == 0 else max(time, record.latest)
-        if not make_room_history(record, pools.history, pools.history_heap, latest):
+        if not _make_room_history(record, pools.history, pools.history_heap, latest):
             return i, SHORT_OF_HISTORY
         past = measures.past[i]
         more = 0
         for d in range(6):
-            keys[d] = narrow(rows.values[i, d])
+            keys[d] = _narrow(rows.values[i, d])
             past[FIRST + d] = 0.0
             if keys[d] == 0:
                 continue
             seen = NEVER
             if record.slots > 0:
-                place = slot_of(memory, record.memory, record.slots, memory_key(d, keys[d]))
+                place = _slot_of(memory, record.memory, record.slots, _memory_key(d, keys[d]))
                 if memory[place].key != 0:
                     seen = memory[place].time
             if seen <= latest - REMEMBER:
                 more += 1
                 past[FIRST + d] = 1.0 if record.count > 0 else 0.0
-        if more > 0 and not make_room_memory(record, memory, pools.memory_heap, latest, more):
+        if more > 0 and not _make_room_memory(record, memory, pools.memory_heap, latest, more):
             return i, SHORT_OF_MEMORY
 
         position = _walk(pools, record, latest, time, amount, keys, measures.windows[i], past)
@@ -254,8 +394,8 @@ def advance(pools: Pools, rows: Rows, measures: Measures, begin: int) -> tuple[i
             record.length += 1
         for d in range(6):
             if keys[d] != 0:
-                key = memory_key(d, keys[d])
-                place = slot_of(memory, record.memory, record.slots, key)
+                key = _memory_key(d, keys[d])
+                place = _slot_of(memory, record.memory, record.slots, key)
                 if memory[place].key == 0:
                     memory[place].key = key
                     memory[place].time = time
