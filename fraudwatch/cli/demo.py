@@ -32,6 +32,7 @@ from streams.topics import create_topics
 
 _FIRST_CASE_SECONDS = 120.0
 _CHECK_SECONDS = 0.2
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PASSWORDS = "demo-people.json"
 
 
@@ -47,7 +48,7 @@ def demo(
     """
     settings = load_settings(**({} if port is None else {"port": port}))
     console = Console(highlight=False)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, _interrupt)
     data = settings.data_dir.resolve()
     with folder.locked(data, tell=console.print) as lock:
@@ -89,7 +90,7 @@ def _run(settings: Settings, environment: Mapping[str, str], console: Console, l
         console.print("\nstopping")
     finally:
         # Whoever presses Ctrl-C twice must not leave half of it running.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
         supervisor.stop()
     console.print("stopped; the next start goes on from here")
