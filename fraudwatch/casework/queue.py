@@ -57,15 +57,13 @@ def list_cases(
         raise Invalid(f"limit must be from 1 to {MAX_LIMIT}")
     query = select(Case).where(*_conditions(wanted, now))
     if cursor is not None:
-        last = select(Case.priority, Case.id).where(Case.id == read_cursor(cursor)).subquery()
+        last = session.get(Case, read_cursor(cursor))
+        if last is None:
+            raise Invalid("the cursor is not one of ours: begin without it")
+        # The first condition alone lets the queue's index begin where the last page ended.
         query = query.where(
-            or_(
-                Case.priority < select(last.c.priority).scalar_subquery(),
-                and_(
-                    Case.priority == select(last.c.priority).scalar_subquery(),
-                    Case.id > select(last.c.id).scalar_subquery(),
-                ),
-            )
+            Case.priority <= last.priority,
+            or_(Case.priority < last.priority, Case.id > last.id),
         )
     rows = session.scalars(query.order_by(Case.priority.desc(), Case.id).limit(limit + 1)).all()
     more = len(rows) > limit
