@@ -16,7 +16,7 @@ in the windows of later rows. Sums are of integers; floating-point sums run newe
 results are equal to the last bit for any cutting of the stream.
 
 All compiled code and its constants are in this file on purpose: numba's cache on disk watches only
-the file of the function that is called, and would go on using old code of helpers changed elsewhere.
+the file of the function that is called, and would go on using old code of helpers elsewhere.
 """
 
 from __future__ import annotations
