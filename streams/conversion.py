@@ -21,7 +21,8 @@ from fraudwatch.errors import InputError
 from streams.faults import Faults
 
 Check = Callable[[str], str | None]
-_OFFSET = r"(?:[zZ]|[+-]\d{2}:?\d{2})$"
+_ISO = r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?"
+_OFFSET = r"(?:[zZ]|[+-]\d\d:?\d\d)"
 _TICKS = {"seconds": 1_000_000, "milliseconds": 1_000, "microseconds": 1}
 
 
@@ -220,12 +221,14 @@ def _from_ticks(
 
 def _from_texts(texts: pd.Series[str], form: str, zone: str) -> pd.Series[pd.Timestamp]:
     if form != "iso":
-        return pd.to_datetime(texts, format=form, errors="coerce", utc="%z" in form)
-    aware = texts.str.contains(_OFFSET, na=False)
+        with_offset = "%z" in form or "%Z" in form
+        return pd.to_datetime(texts, format=form, errors="coerce", utc=with_offset)
+    aware = texts.str.fullmatch(_ISO + _OFFSET, na=False)
     moments = pd.to_datetime(texts.where(aware), format="ISO8601", errors="coerce", utc=True)
     if not aware.all():
-        naive = pd.to_datetime(texts.mask(aware), format="ISO8601", errors="coerce")
-        moments = moments.where(aware, _to_utc(naive, zone))
+        naive = texts.where(texts.str.fullmatch(_ISO, na=False))
+        local = pd.to_datetime(naive, format="ISO8601", errors="coerce")
+        moments = moments.where(aware, _to_utc(local, zone))
     return moments
 
 

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import pandas as pd
+
 from fraudwatch.domain.codes import COUNTRIES, CURRENCY_DECIMALS
 from fraudwatch.domain.limits import ATTRIBUTE_NAME_LENGTH, ATTRIBUTES, TEXT_LENGTHS
 from fraudwatch.domain.strict import text_fault
@@ -140,6 +142,14 @@ def field_check(name: str) -> Check:
     if name == "ip":
         return ip_fault
     return partial(text_fault, longest=TEXT_LENGTHS[name])
+
+
+def _is_time_format(form: str) -> bool:
+    try:
+        pd.to_datetime(["no time"], format=form, errors="coerce")
+    except ValueError:
+        return False
+    return True
 
 
 class _Reader:
@@ -274,8 +284,10 @@ class _Reader:
         return {name: self._text("reporting", name, item) for name, item in raw.items()}
 
     def _time(self, item: object) -> str:
-        if item == "iso" or item in TICKS or (isinstance(item, str) and "%" in item):
+        if item == "iso" or item in TICKS:
             return str(item)
+        if isinstance(item, str) and "%" in item and _is_time_format(item):
+            return item
         raise self._bad(
             "[units] time", f'must be "iso", {", ".join(TICKS)} or a format like "%d.%m.%Y %H:%M"'
         )

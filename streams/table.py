@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import msgspec
 import pyarrow as pa
@@ -76,7 +78,12 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
         if kind == "csv":
             return _read_csv(path, columns, delimiter)
         return _read_json_lines(path, columns)
-    except (pa.ArrowInvalid, OSError, EOFError):  # their messages can quote the file
+    except (
+        pa.ArrowInvalid,
+        UnicodeDecodeError,
+        OSError,
+        EOFError,
+    ):  # their messages can quote the file
         raise ConfigurationError(
             f"{path}: damaged, or not {kind} in UTF-8 with one name per column"
         ) from None
@@ -87,6 +94,7 @@ def _delimiter(path: Path, delimiter: str) -> str:
 
 
 def _read_csv(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
+    _require_utf8(path)  # on other bytes the handler below would fail, and pyarrow go on
     faults = Faults(path)
 
     def misshapen(row: pacsv.InvalidRow) -> str:
@@ -114,8 +122,20 @@ def _read_csv(path: Path, columns: Sequence[str], delimiter: str) -> pa.Table:
     return table
 
 
+def _require_utf8(path: Path) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with _open(path) as file:
+        while block := file.read(_READ_SIZE):
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
 def _lines(path: Path) -> Iterator[bytes]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with _open(path) as file:
         yield from file
 
 

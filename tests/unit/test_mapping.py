@@ -380,6 +380,15 @@ def test_faults_of_codes_places_attributes_and_labels_are_named(tmp_path: Path) 
     assert faults_of(tmp_path, broken, strict) == [(1, "points", "wrong_type")]
 
 
+@pytest.mark.parametrize(
+    "cell",
+    ["2025-06-01T12:0-0:00", "2025", "2025-06", "20250601", "2025-06-01T12:00:00 +2", "1748779200"],
+)
+def test_what_only_resembles_a_time_is_a_fault(tmp_path: Path, cell: str) -> None:
+    good = "a,c,2025-06-01 12:00:00,1\nb,c,2025-06-01T12:00:00Z,1\n"
+    assert faults_of(tmp_path, f"{HEAD}{good}t,c,{cell},1\n") == [(3, "time", "bad_time")]
+
+
 def test_an_hour_that_never_was_is_a_fault(tmp_path: Path) -> None:
     assert faults_of(
         tmp_path,
@@ -458,6 +467,7 @@ def test_an_empty_file_gives_an_empty_frame(tmp_path: Path) -> None:
         (PLAIN + 'account_id = "x"\n', r"\[constants\] account_id: unknown"),
         (PLAIN + '[units]\nzone = "Mars/Olympus"\n', r"\[units\] zone: must be a time zone"),
         (PLAIN + '[units]\ntime = "soon"\n', r"\[units\] time: must be"),
+        (PLAIN + '[units]\ntime = "%Q"\n', r"\[units\] time: must be"),
         (PLAIN + '[units]\namount = "cents"\n', r"\[units\] amount: must be one of major, minor"),
         (PLAIN + '[csv]\ndelimiter = "ab"\n', r"\[csv\] delimiter: must be one sign"),
         (PLAIN + '[label]\nfraud = ["1"]\n', r"\[label\] column: must be a text"),
@@ -495,6 +505,7 @@ def test_a_mapping_that_does_not_fit_the_file_is_refused(tmp_path: Path) -> None
         ("a.xlsx", b"x", "cannot tell the format"),
         ("a.parquet", b"not parquet", "not a readable parquet"),
         ("a.csv", b"", "not a readable csv"),
+        ("a.csv", HEAD.encode() + b"t,c\xff\n", "UTF-8"),
         ("a.csv.gz", b"not gzip", "not a readable csv"),
         ("a.csv.gz", gzip.compress(HEAD.encode() * 5000)[:-30], "damaged"),
         ("a.csv", HEAD.encode() + b"\xff,c,2025-01-01T00:00:00Z,1\n", "UTF-8"),
