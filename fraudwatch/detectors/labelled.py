@@ -12,6 +12,10 @@ from fraudwatch.detectors.arrays import Flags, Floats
 from fraudwatch.detectors.calibration import Reference
 from fraudwatch.errors import BundleError, Invalid
 
+# Frauds are few and features many: without shrinkage single leaves shout. Measured on the
+# Handbook, a week of labels: average precision 0.706 with 10, 0.661 with none.
+SHRINKAGE = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledRows:
@@ -92,6 +96,7 @@ def fit_booster(
             "max_depth": depth,
             "num_leaves": 2**depth - 1,
             "min_data_in_leaf": least,
+            "lambda_l2": SHRINKAGE,
             "deterministic": True,
             "force_row_wise": True,
             "num_threads": threads,
