@@ -19,12 +19,21 @@ from numpy.typing import NDArray
 from fraudwatch.detectors.model import Model
 from fraudwatch.detectors.training import DEFAULT, Progress, TrainingConfig
 from fraudwatch.errors import ConfigurationError, Invalid
-from fraudwatch.features.catalogue import ATTRIBUTE_PREFIX, FeatureSpec
+from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_frame, hash_ids
 from fraudwatch.features.offline import compute_features
-from fraudwatch.history import FRAUD, LEGITIMATE, UNKNOWN, History
-from fraudwatch.learning import DAY, Plan, train
+from fraudwatch.history import (
+    DAY,
+    FRAUD,
+    LEGITIMATE,
+    UNKNOWN,
+    History,
+    delayed_truth,
+    numeric_attributes,
+)
+from fraudwatch.learning import train
 from fraudwatch.oversight import metrics
+from fraudwatch.training_set import Plan
 
 EPOCH_DAY = date(1970, 1, 1)
 THRESHOLD = 0.99
@@ -60,14 +69,7 @@ def record(frame: pd.DataFrame, source: str) -> Recorded:
             f"{source}: evaluation needs the truth: name the label's column under [label] in the "
             "mapping"
         )
-    names = [str(name) for name in frame.columns if str(name).startswith(ATTRIBUTE_PREFIX)]
-    spec = FeatureSpec(
-        attributes=tuple(
-            name.removeprefix(ATTRIBUTE_PREFIX)
-            for name in names
-            if pd.api.types.is_numeric_dtype(frame[name].dtype)
-        )
-    )
+    spec = FeatureSpec(attributes=numeric_attributes(frame))
     columns = from_frame(frame, spec)
     return Recorded(
         source=source,
@@ -154,19 +156,11 @@ def delayed_features(
     recorded: Recorded, delay_days: int, tell: Callable[[str, float], None]
 ) -> Floats:
     """Features of every transaction, with every fraud known `delay_days` after it happened."""
-    frame = recorded.frame.loc[recorded.fraud, ["transaction_id", "event_time"]]
-    known = pd.DataFrame(
-        {
-            "transaction_id": frame["transaction_id"],
-            "fraud": True,
-            "known_at": frame["event_time"] + pd.Timedelta(days=delay_days),
-        }
-    )
     rows = max(1, len(recorded))
     batch = compute_features(
         recorded.frame,
         recorded.spec,
-        known_frauds=known,
+        known_frauds=delayed_truth(recorded.frame, delay_days),
         progress=lambda done: tell("computing features", done / rows),
     )
     return batch.values
@@ -253,7 +247,7 @@ def result(
         return list(metrics.interval(days, mean, seed=seed, draws=DRAWS))
 
     low, high = interval(lambda part, weight: alarms[part].share(weight))
-    return {
+    found = {
         **head,
         "data": recorded.source,
         "rows": len(recorded),
@@ -292,12 +286,22 @@ def result(
             )
         ],
     }
+    return {name: _json(item) for name, item in found.items()}
 
 
 def _mean(values: Sequence[float]) -> float:
     """Mean of the figures there are; NaN without any."""
     kept = [value for value in values if not np.isnan(value)]
     return float(np.mean(kept)) if kept else float("nan")
+
+
+def _json(found: Any) -> Any:
+    """The same for JSON, which has no NaN: None where there is no figure."""
+    if isinstance(found, dict):
+        return {name: _json(item) for name, item in found.items()}
+    if isinstance(found, list):
+        return [_json(item) for item in found]
+    return metrics.or_none(found) if isinstance(found, float) else found
 
 
 def day_number(day: date) -> int:

@@ -26,8 +26,9 @@ from fraudwatch.features.profiles import (
 )
 from fraudwatch.features.state import AccountState
 from fraudwatch.history import FRAUD, LEGITIMATE, UNKNOWN, History
-from fraudwatch.learning import DEFAULT_PLAN, Plan, train
+from fraudwatch.learning import train
 from fraudwatch.oversight import metrics
+from fraudwatch.training_set import DEFAULT_PLAN, Plan
 
 PARTS = ((1, 7), (8, 30), (31, 60))
 REACH = LONGEST_DAYS + LABEL_DELAY_DAYS  # days that profiles look back

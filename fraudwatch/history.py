@@ -6,12 +6,13 @@ what is learnt from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
@@ -20,15 +21,19 @@ from fraudwatch.casework.models import Alert, Case, LabelRow, LedgerRow
 from fraudwatch.domain.case import OPEN
 from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.domain.label import LabelSource
-from fraudwatch.features.catalogue import FeatureSpec
-from fraudwatch.features.columns import hash_ids, to_us
+from fraudwatch.features.catalogue import ATTRIBUTE_PREFIX, FeatureSpec
+from fraudwatch.features.columns import from_frame, hash_ids, to_us
+from fraudwatch.features.offline import compute_features
 
 UNKNOWN, LEGITIMATE, FRAUD = -1, 0, 1
+DAY = 86_400 * 10**6  # microseconds
+
+Progress = Callable[[str, float], None]  # what is being done, share done so far
 
 _CHUNK = 20_000
-# Fewer chargebacks than this do not show how long they take.
-_LEAST_CHARGEBACKS = 50
-_COME = 0.95
+# How long truth takes is read off the chargebacks that have come: after the time in which 95 % of
+# them came, a transaction without one counts as ordinary. Fewer than 50 do not tell.
+LEAST_CHARGEBACKS, COME = 50, 0.95
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +141,75 @@ def from_ledger(
     )
 
 
+def from_canonical(
+    frame: pd.DataFrame,
+    known_frauds: pd.DataFrame | None,
+    days: int,
+    progress: Progress | None = None,
+) -> History:
+    """The last `days` days of a canonical frame as history. Numeric attributes become features."""
+    spec = FeatureSpec(attributes=numeric_attributes(frame))
+    tell = progress or (lambda _stage, _share: None)
+    features = compute_features(
+        frame,
+        spec,
+        known_frauds=known_frauds,
+        progress=lambda done: tell("computing features", done / len(frame)),
+    ).values
+    columns = from_frame(frame, spec)
+    time_us = columns.time_us
+    fraud = np.full(len(frame), UNKNOWN, dtype=np.int8)
+    matured = np.zeros(len(frame), dtype=np.bool_)
+    if known_frauds is not None and len(frame):
+        known_us = known_frauds["known_at"].dt.as_unit("us").astype(np.int64).to_numpy()
+        row = pd.Index(frame["transaction_id"]).get_indexer(known_frauds["transaction_id"])
+        told = (known_us <= time_us[-1]) & (row >= 0)
+        order = np.argsort(known_us[told], kind="stable")  # of several, the one known last counts
+        truth = known_frauds["fraud"].to_numpy(dtype=np.bool_)[told]
+        fraud[row[told][order]] = np.where(truth, FRAUD, LEGITIMATE)[order]
+        delays = known_us[told] - time_us[row[told]]
+        if len(delays) >= LEAST_CHARGEBACKS:
+            matured = time_us < time_us[-1] - np.quantile(delays, COME)
+    recent = np.flatnonzero(time_us > time_us.max(initial=0) - days * DAY)
+    nothing = np.zeros(len(frame), dtype=np.bool_)
+    return History(
+        spec=spec,
+        features=features,
+        time_us=time_us,
+        account=columns.account,
+        transaction=hash_ids(frame["transaction_id"]),
+        fraud=fraud,
+        flagged=nothing,
+        sampled=nothing,
+        open=nothing,
+        matured=matured,
+    ).take(recent)
+
+
+def delayed_truth(frame: pd.DataFrame, delay_days: float) -> pd.DataFrame:
+    """Every fraud of a frame with `label`, known `delay_days` after it happened."""
+    frauds = frame.loc[frame["label"], ["transaction_id", "event_time"]]
+    known_at = frauds["event_time"] + pd.Timedelta(days=delay_days)
+    return pd.DataFrame(
+        {"transaction_id": frauds["transaction_id"], "fraud": True, "known_at": known_at}
+    )
+
+
+def numeric_attributes(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Names of the institution's own columns of a canonical frame that are numbers."""
+    own = [str(name) for name in frame.columns if str(name).startswith(ATTRIBUTE_PREFIX)]
+    return tuple(
+        name.removeprefix(ATTRIBUTE_PREFIX)
+        for name in own
+        if pd.api.types.is_numeric_dtype(frame[name].dtype)
+    )
+
+
+def newest_moment(session: Session) -> datetime | None:
+    """Event time of the newest transaction in the ledger; None when it is empty."""
+    return session.scalar(select(func.max(LedgerRow.event_time)))
+
+
 def _matrix(stored: Sequence[bytes], width: int) -> NDArray[np.float64]:
     return np.frombuffer(b"".join(stored), dtype="<f8").reshape(-1, width).astype(np.float64)
 
@@ -163,10 +237,10 @@ def _matured_before(session: Session, until: datetime) -> int:
     """
     delay = func.extract("epoch", LabelRow.known_at - LedgerRow.event_time)
     count, seconds = session.execute(
-        select(func.count(), func.percentile_cont(_COME).within_group(delay))
+        select(func.count(), func.percentile_cont(COME).within_group(delay))
         .join(LedgerRow, LedgerRow.transaction_id == LabelRow.transaction_id)
         .where(LabelRow.source == LabelSource.CHARGEBACK.value, LabelRow.fraud)
     ).one()
-    if count < _LEAST_CHARGEBACKS:
+    if count < LEAST_CHARGEBACKS:
         return np.iinfo(np.int64).min
     return to_us(until) - int(seconds * 1e6)

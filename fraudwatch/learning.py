@@ -8,7 +8,7 @@ Step by step:
 
  1. What is known: every transaction of the last weeks with the features it was scored on, the
     label that counts, and whether it was flagged or still lies in an open case (`history.py`).
- 2. What may be learnt from it (`training_set`, pure): nothing open; what was flagged and not
+ 2. What may be learnt from it (`training_set.py`, pure): nothing open; what was flagged and not
     cleared by a person is not learnt as normal; a part of recent traffic is kept for calibration.
  3. A model: detectors on ordinary traffic, blended with a part trained on labels as these grow
     (`train`, by `fraudwatch.detectors.training`).
@@ -19,11 +19,22 @@ Step by step:
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from sqlalchemy.orm import Session, sessionmaker
 
+from fraudwatch.casework import models_registry, steering
+from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.models import ModelRow
+from fraudwatch.clock import Clock
+from fraudwatch.detectors import bundle
 from fraudwatch.detectors.model import Model
 from fraudwatch.detectors.training import (
     DEFAULT,
@@ -32,74 +43,22 @@ from fraudwatch.detectors.training import (
     TrainingConfig,
     fit,
 )
-from fraudwatch.history import FRAUD, LEGITIMATE, UNKNOWN, History
-
-Flags = NDArray[np.bool_]
-
-DAY = 86_400 * 10**6  # microseconds
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How history is divided.
-
-    `calibration_share` of the transactions of the last `calibration_days` calibrate and train
-    nothing. `most_matured`: at most so many matured transactions without label are learnt as
-    ordinary, weighted to stand for all of them.
-    """
-
-    calibration_share: float = 0.2
-    calibration_days: float = 7.0
-    most_matured: int = 50_000
-
-
-DEFAULT_PLAN = Plan()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingSet:
-    """Row numbers of a history by use. `weight` goes with `labelled`, as does `fraud`."""
-
-    unsupervised: NDArray[np.int64]
-    calibration: NDArray[np.int64]
-    labelled: NDArray[np.int64]
-    fraud: Flags
-    weight: NDArray[np.float64]
-
-
-def training_set(history: History, plan: Plan = DEFAULT_PLAN) -> TrainingSet:
-    """Which rows train the detectors, which the label part, and which calibrate.
-
-    Calibration must be like the traffic to come, or the promise of risk (1 % of ordinary traffic
-    at 0.99 and above) breaks. So its rows are drawn by a hash of the transaction id, blind to
-    scores and labels: with alerts left out, the highest ordinary scores would be missing and
-    alerts would come too often. Drawn rows train nothing, labelled or not, for a model knows its
-    own training rows too well. Only known frauds are taken out of the draw (they are not ordinary
-    traffic) and may train. Undecided and open rows stay in: a fraud among them makes risk
-    smaller, never larger than promised.
-
-    Detectors learn from what is not known or suspected to be fraud: rows labelled fraud, rows
-    flagged and not cleared by a person, and rows in open cases are left out.
-
-    The label part learns from decided rows. A row without label says nothing about fraud while
-    its truth may still come; once matured it counts as ordinary.
-    """
-    known_fraud, known_legitimate = history.fraud == FRAUD, history.fraud == LEGITIMATE
-    drawn = _drawn(history, plan)
-    suspected = history.flagged & ~known_legitimate
-    ordinary = ~known_fraud & ~suspected & ~history.open & ~drawn
-    decided = (known_fraud | (known_legitimate & ~drawn)) & ~history.open
-    labelled = np.flatnonzero(decided)
-    matured = np.flatnonzero(ordinary & (history.fraud == UNKNOWN) & history.matured)
-    kept = _thinned(history, matured, plan.most_matured)
-    weight_of_kept = np.full(len(kept), len(matured) / max(1, len(kept)))
-    return TrainingSet(
-        unsupervised=np.flatnonzero(ordinary),
-        calibration=np.flatnonzero(drawn & ~known_fraud),
-        labelled=np.concatenate([labelled, kept]),
-        fraud=known_fraud[np.concatenate([labelled, kept])],
-        weight=np.concatenate([np.ones(len(labelled)), weight_of_kept]),
-    )
+from fraudwatch.errors import ConfigurationError, Conflict
+from fraudwatch.features.catalogue import FeatureSpec
+from fraudwatch.history import (
+    DAY,
+    FRAUD,
+    LEGITIMATE,
+    History,
+    delayed_truth,
+    from_canonical,
+    from_ledger,
+    newest_moment,
+)
+from fraudwatch.oversight import metrics
+from fraudwatch.settings import Settings
+from fraudwatch.training_set import DEFAULT_PLAN, Plan, training_set
+from streams.mapping import Mapping, read_frame
 
 
 def train(
@@ -109,6 +68,7 @@ def train(
     name: str = "model",
     plan: Plan = DEFAULT_PLAN,
     config: TrainingConfig = DEFAULT,
+    created_at: datetime | None = None,
     progress: Progress | None = None,
 ) -> Model:
     """A model from what may be learnt. Raises `ConfigurationError` when there is too little."""
@@ -122,20 +82,182 @@ def train(
         labels=LabelledRows(history.features[chosen.labelled], chosen.fraud, chosen.weight),
         window=history.window,
         name=name,
+        created_at=created_at,
         progress=progress,
     )
 
 
-def _drawn(history: History, plan: Plan) -> Flags:
-    if not len(history):
-        return np.zeros(0, dtype=np.bool_)
-    recent = history.time_us > history.time_us.max() - int(plan.calibration_days * DAY)
-    limit = np.uint64(plan.calibration_share * (2**64 - 1))
-    return np.asarray(recent & (history.transaction < limit), dtype=np.bool_)
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Where models are made: database, bundle folder and clock; `actor` stands in the register.
+
+    Each command makes one model: its bundle is saved first, then registered in one commit.
+    """
+
+    sessions: sessionmaker[Session]
+    settings: Settings
+    clock: Clock
+    actor: str
+    seed: int = 1
+    days: int = 30
+    plan: Plan = DEFAULT_PLAN
+    config: TrainingConfig = DEFAULT
+
+    def train_from_ledger(self, progress: Progress | None = None) -> ModelRow:
+        """Learn from the newest `days` days of the ledger, on the champion's features.
+
+        The model becomes challenger, or champion if there is none. Raises `ConfigurationError`
+        when the ledger holds too little.
+        """
+        with connect_errors(), self.sessions.begin() as session:
+            champion = models_registry.champion(session)
+            spec = _spec(champion) if champion is not None else FeatureSpec()
+            until = newest_moment(session)
+            if until is None:
+                raise ConfigurationError("the ledger is empty: there is nothing to learn from")
+            until += timedelta(microseconds=1)
+            history = from_ledger(
+                session, spec, since=until - timedelta(days=self.days), until=until
+            )
+        return self._make(history, progress)
+
+    def train_from_file(
+        self,
+        path: Path,
+        mapping: Mapping,
+        *,
+        labels: bool,
+        delay_days: float = 7.0,
+        progress: Progress | None = None,
+    ) -> ModelRow:
+        """Learn from a recorded file; with `labels`, each fraud known `delay_days` after it."""
+        frame = read_frame(path, mapping)
+        if labels and "label" not in frame:
+            raise ConfigurationError(
+                f"{path}: to learn from labels, name their column under [label] in the mapping"
+            )
+        known = delayed_truth(frame, delay_days) if labels else None
+        return self.train_from_frame(frame, known_frauds=known, progress=progress)
+
+    def train_from_frame(
+        self,
+        frame: pd.DataFrame,
+        *,
+        known_frauds: pd.DataFrame | None = None,
+        progress: Progress | None = None,
+    ) -> ModelRow:
+        """Learn from a canonical frame; `known_frauds`: `transaction_id`, `fraud`, `known_at`.
+
+        All rows make account histories and profiles, the last `days` days train.
+        """
+        return self._make(from_canonical(frame, known_frauds, self.days, progress), progress)
+
+    def _make(self, history: History, progress: Progress | None) -> ModelRow:
+        now = self.clock.now()
+        model = train(
+            history,
+            seed=self.seed,
+            name=_name(now, history, self.seed),
+            plan=self.plan,
+            config=self.config,
+            created_at=now,
+            progress=progress,
+        )
+        sha256 = bundle.save(model, self.settings.models_dir / model.name)
+        with connect_errors(), self.sessions.begin() as session:
+            row = models_registry.register(
+                session, model.name, sha256, msgspec.to_builtins(model.manifest), now
+            )
+            if models_registry.champion(session) is None:
+                models_registry.promote(session, row.id, self.actor, now)
+            else:
+                models_registry.challenge(session, row, self.actor, now)
+        return row
+
+    def evaluate_challenger(self, budget: int = 100) -> dict[str, Any]:
+        """Compare challenger and champion on ledger rows later than what the challenger learnt
+        from; the comparison is stored with the challenger.
+
+        Truth is what is known by now, and everything else counts as ordinary: precision is thus
+        never overstated. What people saw was chosen by the champion, which favours it.
+        Raises `Conflict` without both models or later rows.
+        """
+        with connect_errors(), self.sessions.begin() as session:
+            rows = {row.status: row for row in models_registry.list_models(session)}
+            champion, challenger = rows.get("champion"), rows.get("challenger")
+            if champion is None or challenger is None:
+                raise Conflict("there must be a champion and a challenger to compare")
+            if _spec(champion).version != _spec(challenger).version:
+                raise Conflict("champion and challenger take different features")
+            until = newest_moment(session)
+            learnt = datetime.fromisoformat(challenger.manifest["window"][1])
+            if until is None or until <= learnt:
+                raise Conflict("no transactions later than what the challenger learnt from")
+            history = from_ledger(
+                session,
+                _spec(challenger),
+                since=learnt + timedelta(microseconds=1),
+                until=until + timedelta(microseconds=1),
+            )
+            policy = steering.read(session).policy
+            thresholds = (policy.review_from, policy.high_risk_from)
+            found = {
+                "compared_with": champion.name,
+                "at": self.clock.now().isoformat(),
+                "from": history.window[0],
+                "to": history.window[1],
+                "rows": len(history),
+                "known_frauds": int((history.fraud == FRAUD).sum()),
+                "known_legitimate": int((history.fraud == LEGITIMATE).sum()),
+                "budget": budget,
+                **{
+                    role: _figures(
+                        bundle.load(self.settings.models_dir / row.name, row.sha256),
+                        history,
+                        budget,
+                        thresholds,
+                    )
+                    for role, row in (("champion", champion), ("challenger", challenger))
+                },
+            }
+            challenger.evaluation = found
+        return found
 
 
-def _thinned(history: History, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most `most` of the rows: those with the smallest hashes, so the same ones every time."""
-    if len(rows) <= most:
-        return rows
-    return np.sort(rows[np.argpartition(history.transaction[rows], most)[:most]])
+def _figures(
+    model: Model, history: History, budget: int, thresholds: tuple[float, ...]
+) -> dict[str, Any]:
+    scores = model.score(history.features)
+    rank = np.where(np.isnan(scores.anomaly), np.inf, scores.anomaly)
+    fraud, day = history.fraud == FRAUD, history.time_us // DAY
+    auc, precision = metrics.rank(fraud, rank, day).figures()
+    cards = metrics.card_days(fraud, rank, history.account, day, budget)
+    frauds = int(cards.frauds.sum())
+    return {
+        "model": model.name,
+        "auc": metrics.or_none(auc),
+        "average_precision": metrics.or_none(precision),
+        "card_precision": float(cards.precision.mean()),
+        "recall_at_budget": int(cards.caught.sum()) / frauds if frauds else None,
+        "at_or_above": {
+            str(threshold): {
+                "all": float((~(scores.risk < threshold)).mean()),
+                "ordinary": metrics.or_none(
+                    metrics.false_alarms(fraud, scores.risk, day, threshold).share()
+                ),
+                "promised": round(1 - threshold, 12),
+            }
+            for threshold in thresholds
+        },
+    }
+
+
+def _spec(row: ModelRow) -> FeatureSpec:
+    return FeatureSpec.from_dict(row.manifest["features"])
+
+
+def _name(now: datetime, history: History, seed: int) -> str:
+    """Date, time and a short hash of what goes in: unique, and sorted by age."""
+    facts = f"{now.isoformat()} {history.window} {len(history)} {seed}"
+    digest = hashlib.sha256(facts.encode()).hexdigest()[:6]
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{digest}"

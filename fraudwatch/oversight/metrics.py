@@ -176,3 +176,8 @@ def false_alarms(fraud: Flags, risk: Floats, day: Integers, threshold: float) ->
         np.bincount(place[~fraud], minlength=len(days)).astype(np.int64),
         np.bincount(place[alarm], minlength=len(days)).astype(np.int64),
     )
+
+
+def or_none(value: float) -> float | None:
+    """A figure for JSON, which has no NaN: None where there is none."""
+    return None if np.isnan(value) else float(value)
