@@ -33,20 +33,13 @@ def empty_pools(accounts: int = 16, history: int = 64, memory: int = 256) -> Poo
     )
 
 
-def doubled(pool: NDArray[np.void]) -> NDArray[np.void]:
-    """A pool of twice the size with the same beginning."""
-    grown = np.zeros(2 * len(pool), dtype=pool.dtype)
-    grown[: len(pool)] = pool
-    return grown
-
-
 def grown(pools: Pools, short: int) -> Pools:
-    """Pools with twice the room of what `kernel.advance` was short of."""
+    """Pools with half as much room again of what `kernel.advance` was short of."""
     if short == k.SHORT_OF_HISTORY:
-        return pools._replace(history=doubled(pools.history))
+        return pools._replace(history=_larger(pools.history))
     if short == k.SHORT_OF_MEMORY:
-        return pools._replace(memory=doubled(pools.memory))
-    accounts = doubled(pools.accounts)
+        return pools._replace(memory=_larger(pools.memory))
+    accounts = _larger(pools.accounts)
     places = np.full(_index_size(len(accounts)), -1, dtype=np.int64)
     k.reindex(places, accounts, int(pools.totals[0]))
     return pools._replace(accounts=accounts, places=places)
@@ -103,9 +96,9 @@ def load(data: bytes) -> tuple[str, Pools]:
     version, arrays = unpack(MAGIC, data)
     number = len(arrays["id"])
     length, known = arrays["length"].astype(np.int64), arrays["known"].astype(np.int64)
-    room, slots = _powers(length), _powers((known * 3 + 1) // 2)
+    room, slots = _powers(length), _powers((known * 4 + 2) // 3)  # memory is at most 3/4 full
     room[length == 0] = slots[known == 0] = 0
-    pools = empty_pools(_power(number), _power(int(room.sum())), _power(int(slots.sum())))
+    pools = empty_pools(number, int(room.sum()), int(slots.sum()))
     accounts = pools.accounts[:number]
     for name in KEPT:
         accounts[name] = arrays[name]
@@ -130,6 +123,13 @@ def load(data: bytes) -> tuple[str, Pools]:
     pools.totals[0] = number
     k.reindex(pools.places, pools.accounts, number)
     return version, pools
+
+
+def _larger(pool: NDArray[np.void]) -> NDArray[np.void]:
+    """A pool half as large again, with the same beginning."""
+    larger = np.zeros(len(pool) + len(pool) // 2 + 16, dtype=pool.dtype)
+    larger[: len(pool)] = pool
+    return larger
 
 
 def _members(lengths: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
