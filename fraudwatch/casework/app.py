@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fraudwatch.casework import problems
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.edge import Edge
+from fraudwatch.casework.openapi import TAGS, describe
 from fraudwatch.casework.permissions import require_guards
 from fraudwatch.casework.routes import (
     audit,
@@ -35,6 +36,7 @@ def create_app(services: Services) -> FastAPI:
         title="fraudwatch casework",
         version="1",
         description=_DESCRIPTION,
+        openapi_tags=TAGS,
         # The built-in pages load scripts from elsewhere; `/openapi.json` is a route of ours.
         openapi_url=None,
         docs_url=None,
@@ -46,5 +48,5 @@ def create_app(services: Services) -> FastAPI:
     for part in (sessions, cases, transactions, steering, audit, operations):
         app.include_router(part.router)
     require_guards(app)
-    problems.describe(app.openapi())
+    describe(app, services.settings)
     return app

@@ -93,28 +93,13 @@ ErrorPage = Callable[[Request, Problem], Response | None]
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem answers of a route, for OpenAPI."""
-    return {status: _described(status) for status in statuses}
-
-
-def describe(schema: dict[str, Any]) -> None:
-    """Put the problem into an OpenAPI description, also where FastAPI would describe its own."""
-    problem_schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    parts = schema["components"]["schemas"]
-    parts.update(problem_schema.pop("$defs"))
-    parts["Problem"] = problem_schema
-    for name in ("HTTPValidationError", "ValidationError"):
-        parts.pop(name, None)
-    for path in schema["paths"].values():
-        for operation in path.values():
-            if "422" in operation["responses"]:
-                operation["responses"]["422"] = _described(422)
-
-
-def _described(status: int) -> dict[str, Any]:
+    """The problem answers of a route, for its description."""
     return {
-        "description": HTTPStatus(status).phrase,
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
     }
 
 

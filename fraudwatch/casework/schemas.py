@@ -1,4 +1,4 @@
-"""What the API takes and gives. The views build the answers; pages show the same models."""
+"""What the API gives. The views build these answers; pages show the same models."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from fraudwatch.domain.case import Resolution
+from fraudwatch.casework import examples
 
 T = TypeVar("T")
-
-
-def _storable(value: str) -> str:
-    """PostgreSQL text holds no NUL character."""
-    if "\x00" in value:
-        raise ValueError("must not contain the NUL character")
-    return value
 
 
 def money_text(amount: Decimal) -> str:
@@ -26,14 +19,11 @@ def money_text(amount: Decimal) -> str:
     return f"{cents if cents == amount else amount:f}"
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Key = Annotated[Text, Field(min_length=1, max_length=256)]
-NoteText = Annotated[Text, Field(max_length=10_000)]
 Money = Annotated[Decimal, PlainSerializer(money_text, return_type=str)]
 
 
-def _example(**values: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [values]}, extra="forbid", frozen=True)
+def _shown(**values: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]}, frozen=True)
 
 
 class Answer(BaseModel):
@@ -49,76 +39,16 @@ class Page(Answer, Generic[T]):
     next_cursor: str | None = None
 
 
-# What we take
-
-
-class SignIn(BaseModel):
-    model_config = _example(name="ada", password="correct horse battery staple")  # noqa: S106 - an example
-    name: Annotated[Text, Field(min_length=1, max_length=100)]
-    password: Annotated[str, Field(min_length=1, max_length=1000)]
-
-
-class NewPassword(BaseModel):
-    model_config = _example(
-        current="correct horse battery staple", new="a longer and better passphrase"
-    )
-    current: Annotated[str, Field(min_length=1, max_length=1000)]
-    new: Annotated[str, Field(min_length=1, max_length=1000)]
-
-
-class VersionOnly(BaseModel):
-    """The version seen; it can come in `If-Match` instead."""
-
-    model_config = _example(version=3)
-    version: int | None = Field(None, ge=1)
-
-
-class NoteIn(BaseModel):
-    model_config = _example(text="Called the customer, no answer. Will try again at 14:00.")
-    text: Annotated[NoteText, Field(min_length=1)]
-    version: int | None = Field(None, ge=1)
-
-
-class ResolveIn(BaseModel):
-    model_config = _example(
-        resolution="fraud",
-        reason_codes=["stolen_card"],
-        note="Customer has the card; three payments in a country they are not in.",
-        version=3,
-    )
-    resolution: Resolution
-    reason_codes: list[Key] = Field(min_length=1, max_length=10)
-    note: NoteText = ""
-    version: int | None = Field(None, ge=1)
-
-
-class ReopenIn(BaseModel):
-    model_config = _example(reason="The customer called: the payment was theirs.", version=4)
-    reason: Annotated[NoteText, Field(min_length=1)]
-    version: int | None = Field(None, ge=1)
-
-
-class PolicyIn(BaseModel):
-    model_config = _example(
-        review_from=0.99,
-        high_risk_from=0.999,
-        no_history_amount="1000.00",
-        no_history_count=5,
-        blind_spot_rate=0.001,
-        comment="Fewer reviews: precision at the old threshold was 4 %.",
-    )
-    review_from: float = Field(gt=0, le=1, allow_inf_nan=False)
-    high_risk_from: float = Field(gt=0, le=1, allow_inf_nan=False)
-    no_history_amount: Decimal = Field(gt=0, max_digits=16, decimal_places=4)
-    no_history_count: int = Field(ge=0, le=1_000_000)
-    blind_spot_rate: float = Field(ge=0, le=1, allow_inf_nan=False)
-    comment: Annotated[NoteText, Field(min_length=1)]
-
-
-# What we give
-
-
 class Me(Answer):
+    model_config = _shown(
+        user_id=7,
+        name="ada",
+        display_name="Ada L.",
+        role="analyst",
+        permissions=["cases:read", "cases:work", "personal:read", "transactions:read"],
+        must_change_password=False,
+        csrf="dUsP1qTlF_3YopYtg5aB2wk3Zy-i5riL-bLMEPE16sA",
+    )
     user_id: int
     name: str
     display_name: str
@@ -133,6 +63,7 @@ class Me(Answer):
 class ReasonOut(Answer):
     """Why a transaction stands out, by one feature; the first weighs most."""
 
+    model_config = _shown(**examples.REASON)
     feature: str
     sentence: str
     weight: float
@@ -143,6 +74,12 @@ class ReasonOut(Answer):
 
 
 class LabelOut(Answer):
+    model_config = _shown(
+        fraud=True,
+        source="analyst",
+        known_at="2026-03-02T12:04:00Z",
+        case_id=17,
+    )
     fraud: bool
     source: str
     known_at: datetime
@@ -155,6 +92,7 @@ class TransactionOut(Answer):
     Personal values are masked without `personal:read`; risks are null without `policies:read`.
     """
 
+    model_config = _shown(**examples.TRANSACTION)
     transaction_id: str
     account_id: str
     event_time: datetime
@@ -173,6 +111,15 @@ class TransactionOut(Answer):
 
 
 class TransactionDetail(TransactionOut):
+    model_config = _shown(
+        **examples.TRANSACTION,
+        ip="192.0.2.17",
+        reasons=[examples.REASON],
+        model_id=3,
+        policy_id=2,
+        profile_version="2026-03-02",
+        features_version="5f0c",
+    )
     ip: str | None = None
     latitude: float | None = None
     longitude: float | None = None
@@ -191,6 +138,7 @@ class TransactionDetail(TransactionOut):
 class CaseSummary(Answer):
     """A case in a list. An ended lease shows as a case that waits again."""
 
+    model_config = _shown(**examples.CASE)
     id: int
     account_id: str
     status: str
@@ -214,6 +162,13 @@ class CaseSummary(Answer):
 
 
 class AlertOut(Answer):
+    model_config = _shown(
+        id=23,
+        added_at="2026-03-02T11:55:01Z",
+        outcome="review",
+        reasons=[examples.REASON],
+        transaction=examples.TRANSACTION,
+    )
     id: int
     added_at: datetime
     outcome: str
@@ -224,6 +179,9 @@ class AlertOut(Answer):
 
 
 class EventOut(Answer):
+    model_config = _shown(
+        id=31, kind="noted", at="2026-03-02T12:01:00Z", actor="ada", text="Called, no answer."
+    )
     id: int
     kind: str
     at: datetime
@@ -235,6 +193,7 @@ class EventOut(Answer):
 
 
 class AccountSummary(Answer):
+    model_config = _shown(**examples.ACCOUNT)
     account_id: str
     transactions: int
     first_event: datetime | None = None
@@ -244,6 +203,21 @@ class AccountSummary(Answer):
 
 
 class CaseDetail(CaseSummary):
+    model_config = _shown(
+        **examples.CASE,
+        alerts=[
+            {
+                "id": 23,
+                "added_at": "2026-03-02T11:55:01Z",
+                "outcome": "review",
+                "reasons": [examples.REASON],
+                "transaction": examples.TRANSACTION,
+            }
+        ],
+        account=examples.ACCOUNT,
+        history=[examples.TRANSACTION],
+        events=[{"id": 29, "kind": "opened", "at": "2026-03-02T11:55:01Z"}],
+    )
     alerts: list[AlertOut]
     account: AccountSummary
     history: list[TransactionOut] = Field(description="The account's newest transactions.")
@@ -251,10 +225,18 @@ class CaseDetail(CaseSummary):
 
 
 class AccountDetail(AccountSummary):
+    model_config = _shown(**examples.ACCOUNT, history=[examples.TRANSACTION])
     history: list[TransactionOut]
 
 
 class ReasonCodeOut(Answer):
+    model_config = _shown(
+        code="stolen_card",
+        resolution="fraud",
+        title="Stolen or copied card",
+        definition="The customer did not make the payment; someone else used card or card data.",
+        note_required=False,
+    )
     code: str
     resolution: str
     title: str
@@ -263,6 +245,20 @@ class ReasonCodeOut(Answer):
 
 
 class PolicyOut(Answer):
+    model_config = _shown(
+        id=2,
+        status="active",
+        review_from=0.99,
+        high_risk_from=0.999,
+        no_history_amount="1000.00",
+        no_history_count=5,
+        blind_spot_rate=0.001,
+        comment="Fewer reviews: precision at the old threshold was 4 %.",
+        proposed_by="olga",
+        proposed_at="2026-03-01T09:00:00Z",
+        activated_by="omar",
+        activated_at="2026-03-01T10:00:00Z",
+    )
     id: int
     status: str
     review_from: float
@@ -278,6 +274,17 @@ class PolicyOut(Answer):
 
 
 class ModelOut(Answer):
+    model_config = _shown(
+        id=3,
+        name="2026-03-01-a",
+        sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        status="champion",
+        manifest={"features": 31},
+        evaluation={"average_precision": 0.41},
+        created_at="2026-03-01T02:00:00Z",
+        promoted_at="2026-03-01T10:00:00Z",
+        promoted_by="olga",
+    )
     id: int
     name: str
     sha256: str
@@ -292,6 +299,17 @@ class ModelOut(Answer):
 class DeadLetterOut(Answer):
     """A message put aside; its raw bytes stay in the database."""
 
+    model_config = _shown(
+        topic="transactions",
+        partition=0,
+        offset=4711,
+        next_offset=4712,
+        reason="missing_field",
+        field="currency",
+        detail="must be there",
+        size=212,
+        created_at="2026-03-02T12:00:00Z",
+    )
     topic: str
     partition: int
     offset: int
@@ -304,6 +322,15 @@ class DeadLetterOut(Answer):
 
 
 class AuditOut(Answer):
+    model_config = _shown(
+        id=42,
+        at="2026-03-02T12:04:00Z",
+        actor="ada",
+        action="case.resolve",
+        subject="case:17",
+        data={"resolution": "fraud", "reason_codes": ["stolen_card"]},
+        hash="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    )
     id: int
     at: datetime
     actor: str
@@ -314,6 +341,11 @@ class AuditOut(Answer):
 
 
 class AuditCheckOut(Answer):
+    model_config = _shown(
+        ok=True,
+        rows=42,
+        head="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    )
     ok: bool
     rows: int
     head: str
@@ -321,4 +353,5 @@ class AuditCheckOut(Answer):
 
 
 class Health(Answer):
+    model_config = _shown(status="ok")
     status: str

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import queue, service, views
+from fraudwatch.casework.bodies import NoteIn, ReopenIn, ResolveIn, VersionOnly
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import Case
@@ -24,16 +25,7 @@ from fraudwatch.casework.routes.parts import (
     seen_version,
     set_etag,
 )
-from fraudwatch.casework.schemas import (
-    CaseDetail,
-    CaseSummary,
-    NoteIn,
-    Page,
-    ReasonCodeOut,
-    ReopenIn,
-    ResolveIn,
-    VersionOnly,
-)
+from fraudwatch.casework.schemas import CaseDetail, CaseSummary, Page, ReasonCodeOut
 from fraudwatch.domain.case import REASON_CODES, CaseStatus
 from fraudwatch.domain.decision import Outcome
 from fraudwatch.errors import Invalid

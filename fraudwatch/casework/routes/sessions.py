@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from fraudwatch.casework import auth, users
 from fraudwatch.casework.auth import Identity, NotSignedIn
+from fraudwatch.casework.bodies import NewPassword, SignIn
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.permissions import PUBLIC, AnySignedIn, cookie_name
 from fraudwatch.casework.problems import problem, respond, responses
-from fraudwatch.casework.schemas import Me, NewPassword, SignIn
+from fraudwatch.casework.schemas import Me
 from fraudwatch.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
@@ -18,7 +19,11 @@ WRONG = "name or password is wrong, or there were too many attempts: wait a litt
 
 
 def set_session_cookie(response: Response, settings: Settings, token: str) -> None:
-    """Hand the session's token to the browser, out of reach of scripts."""
+    """Hand the session's token to the browser, out of reach of scripts.
+
+    Lax, so that a link to a case in a message opens it; what changes something is guarded by the
+    CSRF token and the browser's word on where a request began.
+    """
     response.set_cookie(
         cookie_name(settings),
         token,
@@ -26,7 +31,7 @@ def set_session_cookie(response: Response, settings: Settings, token: str) -> No
         path="/",
         secure=settings.cookie_secure,
         httponly=True,
-        samesite="strict",
+        samesite="lax",
     )
 
 
@@ -37,7 +42,7 @@ def drop_session_cookie(response: Response, settings: Settings) -> None:
         path="/",
         secure=settings.cookie_secure,
         httponly=True,
-        samesite="strict",
+        samesite="lax",
     )
 
 

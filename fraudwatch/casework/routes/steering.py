@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from fraudwatch.casework import audit, models_registry, policies
+from fraudwatch.casework.bodies import PolicyIn
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.models import ModelRow
 from fraudwatch.casework.permissions import (
@@ -16,7 +17,7 @@ from fraudwatch.casework.permissions import (
 )
 from fraudwatch.casework.problems import responses
 from fraudwatch.casework.routes.parts import IdPath
-from fraudwatch.casework.schemas import ModelOut, Page, PolicyIn, PolicyOut
+from fraudwatch.casework.schemas import ModelOut, Page, PolicyOut
 
 router = APIRouter(prefix="/v1", tags=["steering"])
 

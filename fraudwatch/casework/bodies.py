@@ -1,0 +1,89 @@
+"""What the API takes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from fraudwatch.domain.case import Resolution
+
+
+def _storable(value: str) -> str:
+    """PostgreSQL text holds no NUL character."""
+    if "\x00" in value:
+        raise ValueError("must not contain the NUL character")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Key = Annotated[Text, Field(min_length=1, max_length=256)]
+NoteText = Annotated[Text, Field(max_length=10_000)]
+
+
+def _example(**values: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [values]}, extra="forbid", frozen=True)
+
+
+class SignIn(BaseModel):
+    model_config = _example(name="ada", password="correct horse battery staple")  # noqa: S106 - an example
+    name: Annotated[Text, Field(min_length=1, max_length=100)]
+    password: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class NewPassword(BaseModel):
+    model_config = _example(
+        current="correct horse battery staple", new="a longer and better passphrase"
+    )
+    current: Annotated[str, Field(min_length=1, max_length=1000)]
+    new: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class VersionOnly(BaseModel):
+    """The version seen; it can come in `If-Match` instead."""
+
+    model_config = _example(version=3)
+    version: int | None = Field(None, ge=1)
+
+
+class NoteIn(BaseModel):
+    model_config = _example(text="Called the customer, no answer. Will try again at 14:00.")
+    text: Annotated[NoteText, Field(min_length=1)]
+    version: int | None = Field(None, ge=1)
+
+
+class ResolveIn(BaseModel):
+    model_config = _example(
+        resolution="fraud",
+        reason_codes=["stolen_card"],
+        note="Customer has the card; three payments in a country they are not in.",
+        version=3,
+    )
+    resolution: Resolution
+    reason_codes: list[Key] = Field(min_length=1, max_length=10)
+    note: NoteText = ""
+    version: int | None = Field(None, ge=1)
+
+
+class ReopenIn(BaseModel):
+    model_config = _example(reason="The customer called: the payment was theirs.", version=4)
+    reason: Annotated[NoteText, Field(min_length=1)]
+    version: int | None = Field(None, ge=1)
+
+
+class PolicyIn(BaseModel):
+    model_config = _example(
+        review_from=0.99,
+        high_risk_from=0.999,
+        no_history_amount="1000.00",
+        no_history_count=5,
+        blind_spot_rate=0.001,
+        comment="Fewer reviews: precision at the old threshold was 4 %.",
+    )
+    review_from: float = Field(gt=0, le=1, allow_inf_nan=False)
+    high_risk_from: float = Field(gt=0, le=1, allow_inf_nan=False)
+    no_history_amount: Decimal = Field(gt=0, max_digits=16, decimal_places=4)
+    no_history_count: int = Field(ge=0, le=1_000_000)
+    blind_spot_rate: float = Field(ge=0, le=1, allow_inf_nan=False)
+    comment: Annotated[NoteText, Field(min_length=1)]

@@ -1,0 +1,63 @@
+"""The API's description: what FastAPI knows, and problems, ways to sign in, needed permissions."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from fraudwatch.casework.permissions import Everybody, Requires, cookie_name, guards
+from fraudwatch.casework.problems import Problem, responses
+from fraudwatch.settings import Settings
+
+TAGS = [
+    {"name": "sessions", "description": "Sign in and out, and who am I."},
+    {"name": "cases", "description": "The queue, and what people do to cases."},
+    {"name": "transactions", "description": "What came in, and what was decided about it."},
+    {"name": "steering", "description": "Policies and models, for risk officers."},
+    {"name": "audit", "description": "Who did what, as a hash chain."},
+    {"name": "operations", "description": "For those who run it."},
+]
+
+
+def describe(app: FastAPI, settings: Settings) -> None:
+    """Complete the description that `app.openapi()` keeps. Call it after all routes are in."""
+    schema = app.openapi()
+    components = schema["components"]
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    components["schemas"].update(problem.pop("$defs"))
+    components["schemas"]["Problem"] = problem
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "An API token."},
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookie_name(settings),
+            "description": "From `POST /v1/login`; unsafe methods also need `X-CSRF-Token`.",
+        },
+    }
+    needed = _permissions(app)
+    for path in schema["paths"].values():
+        for operation in path.values():
+            # FastAPI describes errors of validation in its own form, which we never send.
+            if "422" in operation["responses"]:
+                operation["responses"]["422"] = responses(422)[422]
+            permission = needed[operation["operationId"]]
+            operation["security"] = [] if permission is None else [{"token": []}, {"session": []}]
+            if permission:
+                operation["x-permission"] = permission
+                operation["description"] += f"\n\nNeeds `{permission}`."
+
+
+def _permissions(app: FastAPI) -> dict[str, str | None]:
+    """By operation: the permission it needs, "" where signed in is enough, None for everybody."""
+    needed: dict[str, str | None] = {}
+    for route in iter_route_contexts(app.routes):
+        found = guards(route)
+        named = [guard.permission.value for guard in found if isinstance(guard, Requires)]
+        public = any(isinstance(guard, Everybody) for guard in found)
+        needed[str(getattr(route, "operation_id", None))] = (
+            None if public else " ".join(sorted(set(named)))
+        )
+    return needed

@@ -1,0 +1,53 @@
+"""The API's description is complete, and its examples are true."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel
+
+from fraudwatch.casework import bodies, schemas
+from tests.api.conftest import Api
+
+
+def test_the_description_is_complete(api: Api) -> None:
+    """Each operation: its own id, a tag, a summary, problems, and examples for what it takes."""
+    described = api.client().get("/openapi.json").json()
+    operations = [
+        (path, operation) for path in described["paths"].values() for operation in path.values()
+    ]
+    ids = [operation["operationId"] for _, operation in operations]
+    assert len(ids) == len(set(ids)) >= 27
+    for _, operation in operations:
+        assert operation["tags"]
+        assert operation["summary"]
+        if operation["operationId"] not in {"health", "ready"}:
+            assert any(status in operation["responses"] for status in ("401", "403"))
+        for status, described_answer in operation["responses"].items():
+            if status >= "400":
+                assert list(described_answer["content"]) == ["application/problem+json"]
+    schemas = described["components"]["schemas"]
+    for name in ("SignIn", "NoteIn", "ResolveIn", "ReopenIn", "PolicyIn", "Problem"):
+        assert schemas[name]["examples"], name
+    assert "cdn" not in json.dumps(described).lower()
+    for page in ("/docs", "/redoc"):
+        assert api.client().get(page).status_code == 404
+
+
+def test_examples_are_what_the_models_take_and_give() -> None:
+    """An example that the API itself would refuse sends every reader the wrong way."""
+    checked = 0
+    for model in [*vars(bodies).values(), *vars(schemas).values()]:
+        if isinstance(model, type) and BaseModel in model.__mro__[1:]:
+            for example in model.model_json_schema().get("examples", []):
+                model.model_validate_json(json.dumps(example))
+                checked += 1
+    assert checked > 20
+
+
+def test_operations_say_which_permission_they_need(api: Api) -> None:
+    paths = api.client().get("/openapi.json").json()["paths"]
+    assert paths["/v1/cases"]["get"]["x-permission"] == "cases:read"
+    assert paths["/v1/cases/{case_id}/reopen"]["post"]["x-permission"] == "cases:reopen"
+    assert paths["/v1/me"]["get"]["security"] == [{"token": []}, {"session": []}]
+    assert paths["/v1/login"]["post"]["security"] == []
