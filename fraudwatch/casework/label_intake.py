@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session, sessionmaker
@@ -12,11 +13,14 @@ from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.models import LabelRow
 from fraudwatch.casework.offsets import Advance, gaps_of, positions
 from fraudwatch.clock import Clock
-from fraudwatch.domain.label import Label, decode_label
+from fraudwatch.domain.label import Label, LabelSource, decode_label
+from fraudwatch.errors import InputError
 from fraudwatch.settings import Settings
 from streams.arrivals import read
 from streams.dead_letters import DeadLetterGuard
 from streams.source import RecordBatch
+
+OUTSIDE = frozenset({LabelSource.CHARGEBACK, LabelSource.APPEAL})
 
 
 class LabelIntake:
@@ -56,7 +60,7 @@ class LabelIntake:
             start = self._next[batch.partition]
             if batch.next_offset <= start:
                 continue
-            arrivals = read(batch, start, lambda value: decode_label(value, now))
+            arrivals = read(batch, start, lambda value: decode_outside(value, now))
             rows += [
                 _row(label, self._topic, batch.partition, offset)
                 for offset, label in zip(arrivals.offsets, arrivals.items, strict=True)
@@ -77,6 +81,14 @@ class LabelIntake:
 
     def idle(self) -> None:
         """Nothing waits here."""
+
+
+def decode_outside(value: bytes, now: datetime) -> Label:
+    """A label from outside. What analysts say comes from their cases, never from a topic."""
+    label = decode_label(value, now)
+    if label.source not in OUTSIDE:
+        raise InputError("unknown_source", "source", "must be chargeback or appeal")
+    return label
 
 
 def _row(label: Label, topic: str, partition: int, offset: int) -> dict[str, object]:

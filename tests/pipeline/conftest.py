@@ -1,3 +1,5 @@
+"""Installations for the tests of the forward path."""
+
 from __future__ import annotations
 
 import uuid

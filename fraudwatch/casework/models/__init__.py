@@ -1,0 +1,45 @@
+"""The database's tables. Relations load only when asked (`lazy="raise"`)."""
+
+from fraudwatch.casework.models.base import Base
+from fraudwatch.casework.models.cases import (
+    OPEN_STATUSES,
+    Alert,
+    Case,
+    CaseEvent,
+    LabelRow,
+    OutcomeRow,
+)
+from fraudwatch.casework.models.people import ApiToken, AuditRow, User, UserSession
+from fraudwatch.casework.models.steering import ModelRow, PolicyRow
+from fraudwatch.casework.models.stream import (
+    DeadLetter,
+    LedgerRow,
+    OutboxRow,
+    ProfileVersion,
+    Snapshot,
+    StreamGap,
+    StreamOffset,
+)
+
+__all__ = [
+    "OPEN_STATUSES",
+    "Alert",
+    "ApiToken",
+    "AuditRow",
+    "Base",
+    "Case",
+    "CaseEvent",
+    "DeadLetter",
+    "LabelRow",
+    "LedgerRow",
+    "ModelRow",
+    "OutboxRow",
+    "OutcomeRow",
+    "PolicyRow",
+    "ProfileVersion",
+    "Snapshot",
+    "StreamGap",
+    "StreamOffset",
+    "User",
+    "UserSession",
+]

@@ -1,0 +1,172 @@
+"""Tables of cases: work for people, and what they decided."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    SmallInteger,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from fraudwatch.casework.models.base import Base
+from fraudwatch.casework.models.stream import LedgerRow
+
+OPEN_STATUSES = "('new', 'claimed', 'reopened')"
+
+
+class Case(Base):
+    """Work for a person: one open case per account.
+
+    Promise 3: the constraints refuse a resolution without a person.
+    """
+
+    __tablename__ = "cases"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    account_id: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="new")
+    outcome: Mapped[int] = mapped_column(SmallInteger)  # highest of its alerts
+    risk: Mapped[float | None]  # highest of its alerts
+    amount: Mapped[Decimal] = mapped_column(Numeric(20, 4))  # sum of its alerts
+    alert_count: Mapped[int] = mapped_column(Integer)
+    priority: Mapped[float]  # higher first
+    version: Mapped[int] = mapped_column(Integer, server_default=text("1"))
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    claimed_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    lease_until: Mapped[datetime | None]
+    resolution: Mapped[str | None]
+    reason_codes: Mapped[list[str] | None]
+    resolved_by: Mapped[int | None]
+    resolver_kind: Mapped[str | None]
+    resolved_at: Mapped[datetime | None]
+    alerts: Mapped[list[Alert]] = relationship(
+        lazy="raise", back_populates="case", order_by="Alert.id"
+    )
+    events: Mapped[list[CaseEvent]] = relationship(lazy="raise", order_by="CaseEvent.id")
+    __table_args__ = (
+        ForeignKeyConstraint(["resolved_by", "resolver_kind"], ["users.id", "users.kind"]),
+        CheckConstraint("status IN ('new', 'claimed', 'resolved', 'reopened')", name="status"),
+        CheckConstraint(
+            "(status = 'resolved') = (resolution IS NOT NULL)"
+            " AND (resolution IS NOT NULL) = (resolved_by IS NOT NULL)"
+            " AND (resolution IS NOT NULL) = (resolver_kind IS NOT NULL)"
+            " AND (resolution IS NOT NULL) = (resolved_at IS NOT NULL)"
+            " AND (resolution IS NOT NULL) = (coalesce(cardinality(reason_codes), 0) > 0)",
+            name="resolved",
+        ),
+        CheckConstraint("resolver_kind IS NULL OR resolver_kind = 'person'", name="person"),
+        CheckConstraint(
+            "resolution IS NULL OR resolution IN ('fraud', 'legitimate', 'inconclusive')",
+            name="resolution",
+        ),
+        CheckConstraint(
+            "(status = 'claimed') = (claimed_by IS NOT NULL)"
+            " AND (claimed_by IS NULL) = (lease_until IS NULL)",
+            name="claim",
+        ),
+        Index(
+            "uq_cases_open_account",
+            "account_id",
+            unique=True,
+            postgresql_where=text(f"status IN {OPEN_STATUSES}"),
+        ),
+        Index(
+            "ix_cases_queue",
+            text("priority DESC"),
+            "id",
+            postgresql_where=text(f"status IN {OPEN_STATUSES}"),
+        ),
+        Index("ix_cases_account_id", "account_id"),
+    )
+
+
+class Alert(Base):
+    """One transaction in a case. A blind-spot draw (`rule` 3) looks like any other to analysts."""
+
+    __tablename__ = "alerts"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
+    partition: Mapped[int] = mapped_column(Integer)
+    offset: Mapped[int]
+    transaction_id: Mapped[str] = mapped_column(unique=True)
+    outcome: Mapped[int] = mapped_column(SmallInteger)
+    rule: Mapped[int] = mapped_column(SmallInteger)
+    risk: Mapped[float | None]
+    added_at: Mapped[datetime]
+    case: Mapped[Case] = relationship(lazy="raise", back_populates="alerts")
+    transaction: Mapped[LedgerRow] = relationship(lazy="raise", viewonly=True)
+    __table_args__ = (
+        ForeignKeyConstraint(["partition", "offset"], ["ledger.partition", "ledger.offset"]),
+        Index("ix_alerts_case_id", "case_id"),
+    )
+
+
+class CaseEvent(Base):
+    """What happened to a case. Append-only; `actor_id` is null for the machine."""
+
+    __tablename__ = "case_events"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    kind: Mapped[str]  # opened, alert_added, claimed, released, expired, noted, resolved, reopened
+    actor_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    at: Mapped[datetime]
+    data: Mapped[dict[str, Any]]
+
+
+class LabelRow(Base):
+    """Truth about a transaction by one source. Append-only; see `fraudwatch.domain.label`."""
+
+    __tablename__ = "labels"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    transaction_id: Mapped[str] = mapped_column(index=True)
+    fraud: Mapped[bool] = mapped_column(Boolean)
+    source: Mapped[str]
+    precedence: Mapped[int] = mapped_column(SmallInteger)
+    known_at: Mapped[datetime]
+    case_id: Mapped[int | None] = mapped_column(ForeignKey("cases.id"))
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    # Where a label came from a stream: each offset gives exactly one row or dead letter.
+    topic: Mapped[str | None]
+    partition: Mapped[int | None] = mapped_column(Integer)
+    offset: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = (
+        UniqueConstraint("topic", "partition", "offset"),
+        CheckConstraint(
+            "source IN ('analyst', 'blind_spot', 'chargeback', 'appeal')", name="source"
+        ),
+    )
+
+
+class OutcomeRow(Base):
+    """What the payment system is told about a transaction. Only a person's act makes one."""
+
+    __tablename__ = "outcomes"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
+    transaction_id: Mapped[str] = mapped_column(index=True)
+    action: Mapped[str]
+    reason_codes: Mapped[list[str]]
+    decided_by: Mapped[int]
+    decider_kind: Mapped[str]
+    decided_at: Mapped[datetime]
+    __table_args__ = (
+        ForeignKeyConstraint(["decided_by", "decider_kind"], ["users.id", "users.kind"]),
+        CheckConstraint("decider_kind = 'person'", name="person"),
+        CheckConstraint("action IN ('release', 'decline')", name="action"),
+    )

@@ -1,0 +1,150 @@
+"""Tables of the stream: offsets, gaps, dead letters, ledger, snapshots, profiles, outbox."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Identity,
+    Index,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    func,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fraudwatch.casework.models.base import Base
+
+
+class StreamOffset(Base):
+    """How far each input partition has been taken in. Advanced by compare-and-set only."""
+
+    __tablename__ = "stream_offsets"
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    first_offset: Mapped[int]
+    next_offset: Mapped[int]
+    published_offset: Mapped[int]  # decisions below it are on the decisions topic
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = (
+        CheckConstraint(
+            "first_offset <= published_offset AND published_offset <= next_offset", name="order"
+        ),
+    )
+
+
+class StreamGap(Base):
+    """Offsets without a message: control records, aborted, compacted away, or expired unread."""
+
+    __tablename__ = "stream_gaps"
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    first_offset: Mapped[int] = mapped_column(primary_key=True)
+    next_offset: Mapped[int]
+    reason: Mapped[str]  # empty: holds no message; expired: gone before it was read
+    __table_args__ = (
+        CheckConstraint("first_offset < next_offset", name="order"),
+        CheckConstraint("reason IN ('empty', 'expired')", name="reason"),
+    )
+
+
+class DeadLetter(Base):
+    """A message that could not be used, with its reason and raw bytes."""
+
+    __tablename__ = "dead_letters"
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    offset: Mapped[int] = mapped_column(primary_key=True)
+    # A damaged batch covers several offsets: this one up to, but not with, next_offset.
+    next_offset: Mapped[int]
+    reason: Mapped[str]
+    field: Mapped[str] = mapped_column(default="", server_default="")
+    detail: Mapped[str] = mapped_column(default="", server_default="")
+    raw: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    __table_args__ = (CheckConstraint('"offset" < next_offset', name="order"),)
+
+
+class LedgerRow(Base):
+    """One transaction scored: what came in, what was computed, what was decided. Append-only.
+
+    `features` are little-endian float64 in the order of the model's feature names. The machine's
+    outcome is 0 auto_clear, 1 review, 2 high_risk: there is no value for an adverse one.
+    """
+
+    __tablename__ = "ledger"
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    offset: Mapped[int] = mapped_column(primary_key=True)
+    transaction_id: Mapped[str] = mapped_column(unique=True)
+    account_id: Mapped[str]
+    event_time: Mapped[datetime]
+    amount: Mapped[Decimal] = mapped_column(Numeric(20, 4))
+    currency: Mapped[str] = mapped_column(String(3))
+    merchant_id: Mapped[str | None]
+    merchant_category: Mapped[str | None]
+    channel: Mapped[str | None]
+    country: Mapped[str | None]
+    device_id: Mapped[str | None]
+    payload: Mapped[bytes]
+    features: Mapped[bytes]
+    features_version: Mapped[str]
+    anomaly_score: Mapped[float | None]
+    risk: Mapped[float | None]
+    challenger_risk: Mapped[float | None]
+    outcome: Mapped[int] = mapped_column(SmallInteger)
+    rule: Mapped[int] = mapped_column(SmallInteger)
+    reasons: Mapped[list[dict[str, Any]] | None]
+    model_id: Mapped[int | None]
+    challenger_id: Mapped[int | None]
+    policy_id: Mapped[int]
+    profile_version: Mapped[str]
+    scored_at: Mapped[datetime]
+    __table_args__ = (
+        CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
+        Index("ix_ledger_account_id_event_time", "account_id", "event_time"),
+        Index("ix_ledger_event_time", "event_time", postgresql_using="brin"),
+    )
+
+
+class Snapshot(Base):
+    """Account state of one partition, as it stands before `next_offset`."""
+
+    __tablename__ = "snapshots"
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    next_offset: Mapped[int] = mapped_column(primary_key=True)
+    features_version: Mapped[str]
+    sha256: Mapped[str]
+    data: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ProfileVersion(Base):
+    """Merchant profiles as known at the start of a day."""
+
+    __tablename__ = "merchant_profiles"
+    version: Mapped[str] = mapped_column(primary_key=True)  # ISO date
+    sha256: Mapped[str]
+    data: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class OutboxRow(Base):
+    """A rare message to publish (outcomes, dead letters), written with what it tells of."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    topic: Mapped[str]
+    key: Mapped[str | None]
+    message_id: Mapped[str]  # header, for consumers to deduplicate
+    payload: Mapped[bytes]
+    created_at: Mapped[datetime]
+    published_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index("ix_outbox_waiting", "id", postgresql_where=text("published_at IS NULL")),
+    )
