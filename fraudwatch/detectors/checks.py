@@ -109,6 +109,7 @@ def checks(detector: Detector) -> Iterator[tuple[str, Check]]:
         )
 
     def persists() -> None:
+        require(compiled.kind == detector.name, "bundles would not find its scorer by its name")
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **compiled.arrays())
         buffer.seek(0)

@@ -86,7 +86,7 @@ class Forest(Compiled):
 
     def require_sound(self) -> None:
         nodes = self.child.shape[0]
-        inner = np.isfinite(self.threshold)
+        inner = self.threshold != np.inf  # may step to the right child, the next node
         require_range("feature", self.feature, 0, int(self.columns))
         require_range("child", self.child[inner], 0, nodes - 1)
         require_range("child", self.child, 0, nodes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fraudwatch.detectors import kernels
 from fraudwatch.detectors.arrays import Flat, Floats, Layout, require_sorted
+from fraudwatch.errors import BundleError
 
 KNOTS = 1024
 LOW, HIGH = 0.05, 0.95  # what counts as the normal range of a population
@@ -30,6 +31,8 @@ class Sketch(Flat):
     def require_sound(self) -> None:
         require_sorted("knots", self.knots)
         require_sorted("shares", self.shares)
+        if self.shares.size == 0 or self.shares[0] <= 0 or self.shares[-1] >= 1:
+            raise BundleError("quantiles stand at shares between 0 and 1: train the model again")
 
     def surprise(self, X: Floats) -> Floats:
         """-log of the smaller tail probability of each value, in nats; 0 for NaN."""

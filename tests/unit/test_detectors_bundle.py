@@ -19,7 +19,7 @@ from fraudwatch.detectors.training import LabelledRows, TrainingConfig, fit
 from fraudwatch.errors import BundleError
 from tests.detector_rows import SPEC, made_up, strange
 
-CONFIG = TrainingConfig(detectors=("pca", "loda", "hbos"))
+CONFIG = TrainingConfig(detectors=("iforest", "pca", "loda", "hbos"))
 
 
 def trained(seed: int = 5) -> Model:
@@ -174,6 +174,10 @@ def test_compressed_archive_is_refused(bundle: Path) -> None:
         ("preparation.npz", "columns", np.array([-1], dtype=np.int32)),
         ("preparation.npz", "nullable", np.zeros(2, dtype=np.bool_)),
         ("sketch.npz", "knots", np.zeros((2, 1024))),
+        ("sketch.npz", "shares", np.linspace(0, 1, 1024)),
+        ("iforest.npz", "child", np.full(3, 10**6, dtype=np.int32)),
+        ("iforest.npz", "threshold", np.full(3, -np.inf, dtype=np.float32)),
+        ("iforest.npz", "roots", np.array([-1], dtype=np.int32)),
         ("hbos.npz", "edges", np.zeros((66, 51), dtype=np.float32)),
     ],
 )
@@ -186,6 +190,17 @@ def test_arrays_that_do_not_fit_are_refused(
     np.savez(bundle / file, **(arrays | {name: value}))
     rehash(bundle, file)
     with pytest.raises(BundleError):
+        load(bundle)
+
+
+def test_forest_whose_last_node_leads_on_is_refused(bundle: Path) -> None:
+    """Its right child would lie one past the end of the table."""
+    with np.load(bundle / "iforest.npz") as stored:
+        arrays = dict(stored)
+    arrays["threshold"][-1] = -np.inf
+    np.savez(bundle / "iforest.npz", **arrays)
+    rehash(bundle, "iforest.npz")
+    with pytest.raises(BundleError, match="child"):
         load(bundle)
 
 

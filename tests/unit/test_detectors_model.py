@@ -262,3 +262,20 @@ def test_population_range_covers_nine_tenths(model: Model) -> None:
     low, high = model.sketch.normal_range()
     inside = np.mean((low[AMOUNT] <= X[:, AMOUNT]) & (X[:, AMOUNT] <= high[AMOUNT]))
     assert 0.87 < inside < 0.93
+
+
+def test_warming_up_changes_nothing(labelled_model: Model) -> None:
+    X = made_up(99, 50)
+    before = labelled_model.score(X).anomaly
+    labelled_model.warm_up()
+    assert (labelled_model.score(X).anomaly == before).all()
+
+
+def test_described_model_scores_the_same(model: Model) -> None:
+    """Evaluation writes its figures into the manifest; everything else stays."""
+    named = model.described(name="challenger", metrics={"average_precision": 0.4})
+    assert named.name == "challenger"
+    assert named.manifest.metrics == {"average_precision": 0.4}
+    assert named.manifest.feature_names == model.manifest.feature_names
+    X = made_up(99, 20)
+    assert (named.score(X).risk == model.score(X).risk).all()
