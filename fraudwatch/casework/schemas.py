@@ -120,6 +120,7 @@ class TransactionDetail(TransactionOut):
         profile_version="2026-03-02",
         features_version="5f0c",
     )
+    action: str | None = Field(None, description="What a person decided: release or decline.")
     ip: str | None = None
     latitude: float | None = None
     longitude: float | None = None

@@ -125,19 +125,21 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
 def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> TransactionDetail:
     """One transaction with everything known of it."""
     found = session.execute(
-        select(LedgerRow, Alert.case_id)
+        select(LedgerRow, Alert.case_id, Case.resolution)
         .outerjoin(Alert, Alert.transaction_id == LedgerRow.transaction_id)
+        .outerjoin(Case, Case.id == Alert.case_id)
         .where(LedgerRow.transaction_id == transaction_id)
     ).first()
     if found is None:
         raise NotFound("there is no transaction with this id")
-    row, case_id = found
+    row, case_id, resolution = found
     truth = labels.of_transactions(session, [transaction_id])
     received = _received(row)
     return TransactionDetail(
         **_transaction(row, case_id, truth, lens).model_dump(exclude={"amount", "label"}),
         amount=row.amount,
         label=next((_label(found, lens) for found in truth.get(transaction_id, [])), None),
+        action=action_of(Resolution(resolution)).value if resolution else None,
         ip=lens.optional_id(received.ip),
         latitude=lens.place(received.latitude),
         longitude=lens.place(received.longitude),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -54,6 +55,12 @@ def test_an_analyst_takes_the_next_case_and_decides_it(api: Api) -> None:
     )
     assert answer.headers["etag"] == f'"{decided["version"]}"'
     assert decided["alerts"][0]["transaction"]["label"]["fraud"] is True
+
+    transaction = decided["alerts"][0]["transaction"]["transaction_id"]
+    read = analyst.get(f"/v1/transactions/{transaction}").json()
+    assert (read["action"], read["outcome"], read["policy_id"]) == ("decline", "high_risk", 1)
+    assert [label["fraud"] for label in read["labels"]] == [True]
+    assert len(read["reasons"]) == 2
 
     labels = api.rows(LabelRow)
     assert [(r.fraud, r.source, r.case_id) for r in labels] == [(True, "analyst", urgent)] * 2
@@ -220,7 +227,7 @@ def test_a_case_cannot_be_reopened_beside_a_newer_one_of_its_account(api: Api) -
     version = senior.post(f"/v1/cases/{case_id}/claim").json()["version"]
     resolved = senior.post(f"/v1/cases/{case_id}/resolve", json={**FRAUD, "version": version})
     with api.seed() as seed:
-        seed.offsets = iter(range(100, 200))  # type: ignore[assignment]
+        seed.offsets = itertools.count(100)
         seed.case("acc-000000000111")
     body = {"reason": "Look again.", "version": resolved.json()["version"]}
     answer = senior.post(f"/v1/cases/{case_id}/reopen", json=body)
@@ -297,7 +304,7 @@ def test_lists_and_details_take_a_fixed_number_of_queries(
         count_queries(lambda: analyst.get(f"/v1/cases/{first}")),
     )
     with api.seed() as seed:
-        seed.offsets = iter(range(100, 1000))  # type: ignore[assignment]
+        seed.offsets = itertools.count(100)
         for number in range(1, 60):
             seed.case(f"acc-{number:012d}")
         many = seed.case("acc-many", outcomes=(Outcome.REVIEW,) * 40).id

@@ -38,7 +38,7 @@ def test_examples_are_what_the_models_take_and_give() -> None:
     """An example that the API itself would refuse sends every reader the wrong way."""
     checked = 0
     for model in [*vars(bodies).values(), *vars(schemas).values()]:
-        if isinstance(model, type) and BaseModel in model.__mro__[1:]:
+        if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:
             for example in model.model_json_schema().get("examples", []):
                 model.model_validate_json(json.dumps(example))
                 checked += 1

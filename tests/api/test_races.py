@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from threading import Barrier
+from time import sleep
 from typing import TypeVar
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from fraudwatch.casework import audit, queue, service
 from fraudwatch.casework.auth import actor_of
@@ -111,6 +117,52 @@ def test_two_resolves_of_one_case_write_one_decision(api: Api) -> None:
     ] * 3
     assert sorted(map(str, at_once(calls))) == ["done"] + ["resolved"] * 5
     assert len(api.rows(LabelRow)) == len(api.rows(OutboxRow)) == 1
+
+
+def test_reopening_while_the_stream_opens_a_case_of_the_account(api: Api) -> None:
+    """One open case per account, also when neither of the two can see the other yet."""
+    with api.seed() as seed:
+        case_id = seed.case("acc-000000000111").id
+        senior = actor_of(seed.user("senior", Role.SENIOR))
+        now = seed.now
+    with api.services.sessions.begin() as session:
+        version = service.claim(session, case_id, senior, now=now, lease=LEASE).version
+    with api.services.sessions.begin() as session:
+        version = service.resolve(
+            session,
+            case_id,
+            senior,
+            resolution=Resolution.FRAUD,
+            reason_codes=["scam"],
+            note="",
+            version=version,
+            now=now,
+            topic="outcomes",
+        ).version
+
+    def reopen() -> None:
+        with api.services.sessions.begin() as session:
+            service.reopen(session, case_id, senior, reason="x", version=version, now=now)
+
+    with ThreadPoolExecutor(1) as pool:
+        with api.seed() as stream:
+            stream.offsets = itertools.count(100)
+            stream.case("acc-000000000111")
+            reopened = pool.submit(reopen)
+            wait_for_lock(stream.session)
+        with pytest.raises(Conflict, match="another open case"):
+            reopened.result()
+    assert [case.status for case in api.rows(Case)] == ["resolved", "new"]
+
+
+def wait_for_lock(session: Session) -> None:
+    """Return once another connection waits for what this session holds."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    for _ in range(1000):
+        if session.scalar(waiting):
+            return
+        sleep(0.01)
+    raise AssertionError("nobody waits")
 
 
 def test_the_audit_chain_holds_when_many_write_at_once(api: Api) -> None:
