@@ -12,7 +12,7 @@ from fraudwatch.features import kernel as k
 from fraudwatch.features.catalogue import ATTRIBUTE_PREFIX, FeatureSpec
 from fraudwatch.features.columns import Columns
 from fraudwatch.features.kernel import DAY, HOUR
-from fraudwatch.features.layout import Measures
+from fraudwatch.features.layout import PAST, Measures
 from fraudwatch.features.profiles import MerchantProfiles
 
 E4 = 10_000.0
@@ -97,7 +97,7 @@ def _habits(columns: Columns, measures: Measures) -> dict[str, NDArray[Any]]:
 def _past(measures: Measures) -> dict[str, NDArray[Any]]:
     past = measures.past
     found: dict[str, NDArray[Any]] = {
-        name: past[:, position] for position, name in enumerate(k.PAST) if name.startswith("first_")
+        name: past[:, position] for position, name in enumerate(PAST) if name.startswith("first_")
     }
     return found | {
         "seconds_since_last": past[:, k.SINCE],

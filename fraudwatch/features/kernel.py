@@ -28,6 +28,7 @@ from numba import njit
 
 from fraudwatch.features.layout import Measures, Pools, Rows
 
+# Whoever changes what a measure means here raises `catalogue.DEFINITIONS`.
 SECOND = 1_000_000
 HOUR = 3_600 * SECOND
 DAY = 24 * HOUR
@@ -47,26 +48,7 @@ DONE, SHORT_OF_ACCOUNTS, SHORT_OF_HISTORY, SHORT_OF_MEMORY = range(4)
 # Measures of one window (second axis of `Measures.windows`).
 COUNT, SUM, MAX, MERCHANTS, COUNTRIES, DEVICES = range(6)
 
-# Measures of the account's past (columns of `Measures.past`).
-PAST = (
-    "since",  # seconds since the latest transaction
-    "mean",  # mean of the past 30 days, 1e-4
-    "deviation",  # sample standard deviation of the same, 1e-4
-    "below",  # number of smaller amounts + half of the equal ones
-    "hour",  # number about the same time of day
-    "weekday",  # number on the same weekday
-    "first_merchant",
-    "first_category",
-    "first_channel",
-    "first_country",
-    "first_device",
-    "first_counterparty",
-    "count",  # transactions before
-    "age",  # microseconds since the first
-    "km",
-    "speed",
-    "max",  # largest amount of the past 30 days, 1e-4
-)
+# Measures of the account's past (columns of `Measures.past`, in the order of `layout.PAST`).
 (SINCE, MEAN, DEVIATION, BELOW, SAME_HOUR, SAME_WEEKDAY, FIRST) = range(7)
 (BEFORE, AGE, KM, SPEED, PAST_MAX) = range(12, 17)
 

@@ -29,6 +29,27 @@ ACCOUNT = np.dtype(
     ]
 )
 
+# Measures of the account's past (columns of `Measures.past`).
+PAST = (
+    "since",  # seconds since the latest transaction
+    "mean",  # mean of the past 30 days, 1e-4
+    "deviation",  # sample standard deviation of the same, 1e-4
+    "below",  # number of smaller amounts + half of the equal ones
+    "hour",  # number about the same time of day
+    "weekday",  # number on the same weekday
+    "first_merchant",
+    "first_category",
+    "first_channel",
+    "first_country",
+    "first_device",
+    "first_counterparty",
+    "count",  # transactions before
+    "age",  # microseconds since the first
+    "km",
+    "speed",
+    "max",  # largest amount of the past 30 days, 1e-4
+)
+
 
 class Pools(NamedTuple):
     """Where accounts live (see `kernel.py`).
@@ -61,7 +82,7 @@ class Rows(NamedTuple):
 
 
 class Measures(NamedTuple):
-    """What the kernel finds: `windows` int64[n, 5, 6], `past` float64[n, len(kernel.PAST)]."""
+    """What the kernel finds: `windows` int64[n, 5, 6], `past` float64[n, len(PAST)]."""
 
     windows: NDArray[np.int64]
     past: NDArray[np.float64]

@@ -13,7 +13,7 @@ from fraudwatch.features import snapshot
 from fraudwatch.features.catalogue import FeatureSpec, describe
 from fraudwatch.features.columns import Columns
 from fraudwatch.features.formulas import feature_matrix
-from fraudwatch.features.layout import HISTORY, Measures, Rows
+from fraudwatch.features.layout import HISTORY, PAST, Measures, Rows
 from fraudwatch.features.profiles import EMPTY_PROFILES, MerchantProfiles
 
 MIN_HISTORY = 5
@@ -127,7 +127,7 @@ class AccountState:
             np.ascontiguousarray(columns.longitude),
         )
         measures = Measures(
-            np.empty((n, len(k.WINDOWS), 6), dtype=np.int64), np.empty((n, len(k.PAST)))
+            np.empty((n, len(k.WINDOWS), 6), dtype=np.int64), np.empty((n, len(PAST)))
         )
         done, short = k.advance(self._pools, rows, measures, 0)
         while short != k.DONE:
