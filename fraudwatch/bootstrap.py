@@ -20,6 +20,7 @@ from fraudwatch.detectors.model import Model
 from fraudwatch.errors import Fenced, Unavailable
 from fraudwatch.memory import Memory
 from fraudwatch.pipeline import ForwardPath
+from fraudwatch.profile_keeper import ProfileKeeper
 from fraudwatch.scorers import Scorers
 from fraudwatch.settings import Settings
 from streams.carriers import open_publisher, open_source
@@ -44,7 +45,8 @@ def api(settings: Settings) -> FastAPI:
 
 
 class Worker:
-    """Scores transactions and takes in labels, each topic read by a runner of its own.
+    """Scores transactions and takes in labels, each topic read by a runner of its own, and keeps
+    the merchant profiles up to the day.
 
     Raises `ConfigurationError` when it cannot work as it is set up, `Unavailable` when the stream
     does not answer.
@@ -52,7 +54,7 @@ class Worker:
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         key = settings.require_secret()
-        sessions = db.session_factory(db.open_database(settings, pool_size=2))
+        sessions = db.session_factory(db.open_database(settings, pool_size=3))
         clock = SystemClock()
         self._stop = stop
         self._path = ForwardPath(
@@ -68,6 +70,7 @@ class Worker:
             key=key,
             clock=clock,
         )
+        self._profiles = ProfileKeeper(sessions, settings.topic_transactions, clock)
         group = settings.consumer_group
         self._transactions = Runner(
             open_source(settings, settings.topic_transactions, group), self._path, stop=stop
@@ -80,10 +83,14 @@ class Worker:
 
     def run(self) -> None:
         """Returns when stopped; when one of the two fails, both end and the error is raised."""
-        with ThreadPoolExecutor(1, thread_name_prefix="labels") as pool:
-            labels = pool.submit(self._until_stop, self._labels)
-            self._until_stop(self._transactions)
-        labels.result()
+        self._profiles.start()
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="labels") as pool:
+                labels = pool.submit(self._until_stop, self._labels)
+                self._until_stop(self._transactions)
+            labels.result()
+        finally:
+            self._profiles.stop()
         try:
             self._path.close()
         except (Fenced, Unavailable) as error:

@@ -19,13 +19,16 @@ models = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="The model's name, as `fraudwatch models list` shows.")]
-_COMMAND_LINE = "command line"
+COMMAND_LINE = "command line"
 
 
 @models.command(name="list")
 def list_models() -> None:
     """List all models, newest first; the champion decides, the challenger scores beside it."""
-    table = Table("Name", "Status", "Created", "Rows trained on", "Label weight", box=None)
+    table = Table(box=None)
+    table.add_column("Name", no_wrap=True)
+    for name in ("Status", "Created", "Trained on", "Label weight"):
+        table.add_column(name)
     with db.open_sessions(load_settings())() as session:
         for row in models_registry.list_models(session):
             table.add_row(
@@ -60,7 +63,7 @@ def challenge(name: Name) -> None:
     now = SystemClock().now()
     with db.open_sessions(load_settings()).begin() as session:
         row = models_registry.get_model(session, name)
-        models_registry.challenge(session, row, _COMMAND_LINE, now)
+        models_registry.challenge(session, row, COMMAND_LINE, now)
         _audit(session, row, "model.challenge")
     typer.echo(f"{name} scores beside the champion from the next batch on")
 
@@ -71,17 +74,18 @@ def promote(name: Name) -> None:
     now = SystemClock().now()
     with db.open_sessions(load_settings()).begin() as session:
         row = models_registry.get_model(session, name)
-        models_registry.promote(session, row.id, _COMMAND_LINE, now)
+        models_registry.promote(session, row.id, COMMAND_LINE, now)
         _audit(session, row, "model.promote")
     typer.echo(f"{name} decides from the workers' next batch on")
 
 
 def _audit(session: Session, row: ModelRow, action: str) -> None:
+    """Write down what was done to a model from the command line."""
     audit.append(
         session,
         at=SystemClock().now(),
         actor=None,
         action=action,
         subject=f"model:{row.id}",
-        data={"name": row.name, "sha256": row.sha256, "by": _COMMAND_LINE},
+        data={"name": row.name, "sha256": row.sha256, "by": COMMAND_LINE},
     )

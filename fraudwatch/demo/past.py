@@ -7,14 +7,11 @@ next one skips: it goes on where one that was killed has stopped.
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy.orm import Session, sessionmaker
@@ -29,23 +26,20 @@ from fraudwatch.demo.plan import (
     SEED,
     SIMULATOR_STATE,
     TRAINING_DAYS,
-    Plan,
+    Moments,
     plan,
 )
 from fraudwatch.demo.supervisor import follow_parent
-from fraudwatch.detectors import bundle, training
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_frame
-from fraudwatch.features.offline import compute_features
 from fraudwatch.features.profiles import build_profiles, day_table
+from fraudwatch.learning import Workshop
 from fraudwatch.settings import Settings, load_settings
 from streams.carriers import open_publisher
-from streams.simulator import RATES, World, WorldConfig
+from streams.simulator import World, WorldConfig
 from streams.simulator.live import Progress as StreamProgress
 from streams.simulator.live import stream_live
-from streams.simulator.rows import ATTRIBUTES
 
-CALIBRATION_SHARE = 0.25
 _PUBLISHED_AT_ONCE = timedelta(days=1)
 
 
@@ -53,42 +47,22 @@ def train_first_model(
     settings: Settings,
     sessions: sessionmaker[Session],
     world: World,
-    moments: Plan,
+    moments: Moments,
     clock: Clock,
     tell: Callable[[str, float], None],
 ) -> None:
     """Train on the simulated past, without labels, and let the model decide."""
-    days = TRAINING_DAYS + PAST_DAYS
     history = world.generate(
         moments.training_begins,
-        moments.live_begins,
-        progress=lambda done, of: tell(f"simulating {days} days", done / of),
-    )
-    spec = FeatureSpec(attributes=tuple(ATTRIBUTES), rates=RATES)
-    frame = history[history["event_time"] < pd.Timestamp(moments.past_begins)]
-    features = compute_features(
-        frame, spec, progress=lambda done: tell("computing features", done / len(frame))
-    ).values
-    cut = int(len(features) * (1 - CALIBRATION_SHARE))
-    now = clock.now()
-    name = f"simulated-{now:%Y%m%d-%H%M%S}"
-    model = training.fit(
-        features[:cut],
-        np.ascontiguousarray(features[cut:]),
-        spec,
-        seed=SEED,
-        window=(moments.training_begins.isoformat(), moments.past_begins.isoformat()),
-        name=name,
-        created_at=now,
-        progress=tell,
-    )
-    sha256 = bundle.save(model, settings.models_dir / name)
-    manifest = json.loads((settings.models_dir / name / bundle.MANIFEST).read_text())
-    profiles = build_profiles(moments.live_begins.date(), [day_table(from_frame(history, spec))])
+        moments.past_begins,
+        progress=lambda done, of: tell(f"simulating {TRAINING_DAYS} days", done / of),
+    ).drop(columns="label")
+    # Merchants as they are known when the stream begins; the worker takes over from there.
+    tables = [day_table(from_frame(history, FeatureSpec()))]
     with sessions.begin() as session:
-        profile_store.save(session, profiles)
-        row = models_registry.register(session, name, sha256, manifest, now)
-        models_registry.promote(session, row.id, "demo", now)
+        profile_store.save(session, build_profiles(moments.past_begins.date(), tables))
+    workshop = Workshop(sessions, settings, clock, "demo", seed=SEED, days=TRAINING_DAYS)
+    workshop.train_from_frame(history, progress=tell)
 
 
 class _PastClock:
@@ -103,7 +77,7 @@ class _PastClock:
 
 
 def publish_past(
-    settings: Settings, world: World, moments: Plan, tell: Callable[[str, float], None]
+    settings: Settings, world: World, moments: Moments, tell: Callable[[str, float], None]
 ) -> None:
     """Publish the days before the stream goes live, as fast as they can be written."""
     reached = StreamProgress.load(settings.data_dir / SIMULATOR_STATE)

@@ -30,7 +30,7 @@ SIMULATOR_STATE = "simulator.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Moments:
     """The moments above."""
 
     live_begins: datetime
@@ -44,11 +44,11 @@ class Plan:
         return self.past_begins - timedelta(days=TRAINING_DAYS)
 
 
-def plan(file: Path, now: datetime) -> Plan:
+def plan(file: Path, now: datetime) -> Moments:
     """The plan that the first start made and wrote to the file."""
     if file.exists():
-        return Plan(datetime.fromisoformat(json.loads(file.read_text())["live_begins"]))
+        return Moments(datetime.fromisoformat(json.loads(file.read_text())["live_begins"]))
     midnight = datetime(now.year, now.month, now.day, tzinfo=UTC)
-    made = Plan(midnight - timedelta(days=LIVE_DAYS))
+    made = Moments(midnight - timedelta(days=LIVE_DAYS))
     file.write_text(json.dumps({"live_begins": made.live_begins.isoformat()}))
     return made
