@@ -21,7 +21,6 @@ from fraudwatch.casework.models import Snapshot, StreamOffset
 from fraudwatch.errors import BundleError, Fenced
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_transactions
-from fraudwatch.features.profiles import EMPTY_PROFILES
 from fraudwatch.features.state import AccountState
 from fraudwatch.telemetry import SNAPSHOT_OFFSET
 from streams.dead_letters import DeadLetterGuard
@@ -90,7 +89,7 @@ class Memory:
             rows = 0
             for chunk in ledger.replay(session, partition, start, position.next_offset):
                 columns = from_transactions([stored(past.payload) for past in chunk], spec)
-                state.extend(columns, EMPTY_PROFILES)
+                state.absorb(columns)
                 rows += len(chunk)
             self._of[partition] = PartitionMemory(
                 state,
