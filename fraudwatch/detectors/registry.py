@@ -355,7 +355,7 @@ DETECTORS: dict[str, Detector] = {
             "knn",
             Card(
                 finds="rows with few like them, whatever the shape of the traffic",
-                cost="grows with the training rows: about 0.1 ms a row at 5,000",
+                cost="grows with the training rows: about 0.3 ms a row at 5,000",
                 limits="too slow for more rows than that; features without meaning dilute it",
             ),
             _fit_knn,
