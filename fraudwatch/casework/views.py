@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session, defer
 
-from fraudwatch.casework import labels, queue
+from fraudwatch.casework import labels, ledger, queue
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
     Alert,
@@ -37,7 +37,6 @@ from fraudwatch.casework.schemas import (
 )
 from fraudwatch.domain.case import OPEN, CaseStatus, Resolution, action_of
 from fraudwatch.domain.decision import Outcome
-from fraudwatch.domain.transaction import Transaction, decode
 from fraudwatch.errors import NotFound
 
 HISTORY = 50  # transactions of the account shown with a case
@@ -134,7 +133,7 @@ def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> Tra
         raise NotFound("there is no transaction with this id")
     row, case_id, resolution = found
     truth = labels.of_transactions(session, [transaction_id])
-    received = _received(row)
+    received = ledger.stored(row.payload)
     return TransactionDetail(
         **_transaction(row, case_id, truth, lens).model_dump(exclude={"amount", "label"}),
         amount=row.amount,
@@ -333,9 +332,3 @@ def _reasons(row: LedgerRow) -> list[ReasonOut]:
     """Ranked, the heaviest first."""
     found = [ReasonOut.model_validate(reason) for reason in row.reasons or []]
     return sorted(found, key=lambda reason: -reason.weight)
-
-
-def _received(row: LedgerRow) -> Transaction:
-    """The transaction of a payload that was good when it came in."""
-    size = len(row.payload)
-    return decode(row.payload, now=row.event_time, max_bytes=size, max_future_seconds=0)

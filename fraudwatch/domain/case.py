@@ -51,7 +51,7 @@ def after(status: CaseStatus, move: Move) -> CaseStatus:
         return MOVES[status, move]
     except KeyError:
         raise Conflict(
-            f"a case that is {status.value} cannot be {move.value}d", {"status": status.value}
+            f"not possible on a case that is {status.value}: {move.value}", {"status": status.value}
         ) from None
 
 
