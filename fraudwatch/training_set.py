@@ -16,13 +16,14 @@ Flags = NDArray[np.bool_]
 class Plan:
     """How history is divided.
 
-    `calibration_share` of the transactions of the last `calibration_days` calibrate and train
-    nothing. `most_matured`: at most so many matured transactions without label are learnt as
-    ordinary, weighted to stand for all of them.
+    `calibration_share` of the transactions of the last `calibration_days`, or of so many more days
+    that they are `least_calibration`, calibrate and train nothing. `most_matured`: at most so many
+    matured transactions without label are learnt as ordinary, weighted to stand for all of them.
     """
 
     calibration_share: float = 0.2
     calibration_days: float = 7.0
+    least_calibration: int = 1000
     most_matured: int = 50_000
 
 
@@ -78,9 +79,12 @@ def training_set(history: History, plan: Plan = DEFAULT_PLAN) -> TrainingSet:
 def _drawn(history: History, plan: Plan) -> Flags:
     if not len(history):
         return np.zeros(0, dtype=np.bool_)
-    recent = history.time_us > history.time_us.max() - int(plan.calibration_days * DAY)
-    limit = np.uint64(plan.calibration_share * (2**64 - 1))
-    return np.asarray(recent & (history.transaction < limit), dtype=np.bool_)
+    small = history.transaction / 2.0**64 < plan.calibration_share
+    since = history.time_us.max() - int(plan.calibration_days * DAY)
+    newest = np.sort(history.time_us[small])[-plan.least_calibration :]
+    if len(newest):
+        since = min(since, newest[0] - 1)
+    return np.asarray(small & (history.time_us > since), dtype=np.bool_)
 
 
 def _thinned(history: History, rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
