@@ -7,8 +7,10 @@ here (its publishing side is in `streams.kafka_publisher`):
   owner learns of it through `changes()`.
 - What was fetched before a pause is parked, and after a pause of all partitions never taken up
   again, because a used-up leftover of the last fetch sits in its place: `poll()` clears it.
-- A rebalance that begins because metadata changed is forgotten by the client when one `poll()` is
-  too short for it: nothing is read again and the group expels the member. `poll()` reminds it.
+- A rebalance outlasts a short `poll()`. The client then forgets it (nothing is read any more, the
+  group expels the member) or, when it ended between two polls, begins another one, again and
+  again. So our `poll()` reminds it and stays until the rebalance is over, for some seconds at
+  most; nothing could be read in that time anyway.
 - `poll()` never says that the brokers are away; we look whether any connection is up.
 - Naming an unknown topic creates it with the broker's defaults, unless this is forbidden.
 - A group that is rebalanced with the eager protocol revokes everything and assigns it again;
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 AWAY_SECONDS = 1.0
 """Without a connection for this long, the brokers are away."""
 REQUEST_SECONDS = 15
+REBALANCE_SECONDS = 5.0
+REJOIN_POLL_MS = 50
 CLOSE_SECONDS = 5
 LOOKUP_SECONDS = 5
 
@@ -166,17 +170,9 @@ class KafkaSource:
 
     def poll(self, timeout: float) -> list[RecordBatch]:
         records: Mapping[TopicPartition, list[Row | Damaged]] = {}
-        fetcher = self._consumer._fetcher  # noqa: SLF001 - see the top of this file
-        if not fetcher._next_partition_records:  # noqa: SLF001
-            fetcher._next_partition_records = None  # noqa: SLF001
-        coordinator = self._consumer._coordinator  # noqa: SLF001
-        if coordinator.rejoining:
-            coordinator.request_rejoin()
         try:
             with kafka_errors(self._bootstrap):
-                records = self._consumer.poll(
-                    timeout_ms=max(0, int(timeout * 1000)), max_records=self._max_rows
-                )
+                records = self._poll_client(timeout)
         except OffsetOutOfRangeError as error:
             for partition, offset in error.args[0].items():
                 self._pass_over(partition.partition, offset)
@@ -185,6 +181,23 @@ class KafkaSource:
         if not batches:
             self._check_connection()
         return batches
+
+    def _poll_client(self, timeout: float) -> Mapping[TopicPartition, list[Row | Damaged]]:
+        """The client's `poll`, with what it forgets (see the top of this file)."""
+        fetcher, coordinator = self._consumer._fetcher, self._consumer._coordinator  # noqa: SLF001
+        if not fetcher._next_partition_records:  # noqa: SLF001
+            fetcher._next_partition_records = None  # noqa: SLF001
+        give_up = time.monotonic() + REBALANCE_SECONDS
+        milliseconds = max(0, int(timeout * 1000))
+        while True:
+            if coordinator.rejoining:
+                coordinator.request_rejoin()
+            records: Mapping[TopicPartition, list[Row | Damaged]] = self._consumer.poll(
+                timeout_ms=milliseconds, max_records=self._max_rows
+            )
+            if records or not coordinator.rejoining or time.monotonic() > give_up:
+                return records
+            milliseconds = REJOIN_POLL_MS
 
     def _batches(self, records: Mapping[TopicPartition, list[Row | Damaged]]) -> list[RecordBatch]:
         batches = []
@@ -244,9 +257,7 @@ class KafkaSource:
             )
 
     def _check_connection(self) -> None:
-        client = self._clients.made[0]
-        connected = any(client.connected(broker.node_id) for broker in client.cluster.brokers())
-        if self._paused or connected:
+        if self._paused or self._clients.connected:
             self._heard = time.monotonic()
         elif time.monotonic() - self._heard > AWAY_SECONDS:
             raise Unavailable(f"Kafka at {self._bootstrap} does not answer")

@@ -35,6 +35,15 @@ class ClientFactory:
         self.made.append(make_client(**options))
         return self.made[-1]
 
+    @property
+    def connected(self) -> bool:
+        """Whether any broker is connected. Brokers that are frozen count until a request fails."""
+        return any(
+            client.connected(broker.node_id)
+            for client in self.made
+            for broker in client.cluster.brokers()
+        )
+
     @contextmanager
     def closed_on_error(self) -> Iterator[None]:
         try:

@@ -257,15 +257,17 @@ class _PlainWriter:
             "delivery_timeout_ms": int(timeout * 1000),
             "request_timeout_ms": min(REQUEST_MS, int(timeout * 1000) - 5),
             "max_block_ms": int(min(timeout, LOOKUP_SECONDS) * 1000),
+            "bootstrap_timeout_ms": int(timeout * 1000),
             "metrics_enabled": False,
         }
+        self._clients = ClientFactory()
         self._producer: KafkaProducer | None = None
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:
-            clients = ClientFactory()
-            with clients.closed_on_error():
-                self._producer = KafkaProducer(kafka_client=clients, **self._options)
+            self._clients = ClientFactory()
+            with self._clients.closed_on_error():
+                self._producer = KafkaProducer(kafka_client=self._clients, **self._options)
         return self._producer
 
     def partitions(self, topic: str, seconds: float) -> int:  # noqa: ARG002 - has its own limit
@@ -274,7 +276,7 @@ class _PlainWriter:
             return len(producer.partitions_for(topic))
         except KafkaTimeoutError:
             # Its answer to an unknown topic, after all the time it has.
-            if producer.bootstrap_connected():
+            if self._clients.connected:
                 return 0
             raise
 

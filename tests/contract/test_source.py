@@ -121,7 +121,7 @@ def test_a_poll_returns_no_more_rows_than_configured(carrier: Carrier) -> None:
     topic = carrier.new_topic(2)
     carrier.publisher().publish_all(topic, {0: numbered(50), 1: numbered(50)})
     reader = Reader(carrier.source(topic, max_rows=7))
-    sizes = []
+    sizes: list[int] = []
     while sum(sizes) < 100:
         sizes.append(sum(len(batch) for batch in reader.poll(0.2)))
     assert max(sizes) <= 7
