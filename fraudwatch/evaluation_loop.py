@@ -45,10 +45,10 @@ class LoopOptions:
     """What the service is worth, with people in it.
 
     Each day the `budget` accounts with the highest risk are looked at, and `audits` cleared
-    transactions drawn at random; `chargeback_days`: how long every other fraud takes to become
-    known, None: it never does; `analyst_error`: how often a person's label is wrong;
-    `block_days`: how long an account with a known fraud is out. `history_days` before `start`
-    train the first model, and as many days every later one.
+    transactions drawn at random. `chargeback_days`: how long every other fraud takes to become
+    known, None: it never does. `analyst_error`: how often a person's label is wrong. `block_days`:
+    how long an account is out in which people found fraud. `history_days` before `start` train the
+    first model, and as many days every later one.
     """
 
     start: date = date(2018, 5, 31)
@@ -122,13 +122,15 @@ class Service:
         merchant profiles are made of that."""
         if self._decided is not None:
             rows, labels = self._decided
-            self._learn(rows, labels, day)
+            self._learn(rows, labels)
             self._decided = None
+            confirmed = self._account[rows[labels == FRAUD]]
+            self._out_until[confirmed] = day + self.options.block_days
         delay = self.options.chargeback_days
         if delay is not None:
             # Known `delay` days after it happened, so by midnight for all of the day before that.
             late = self.truth & (self.day < day - delay) & (self.label != FRAUD)
-            self._learn(np.flatnonzero(late), np.int8(FRAUD), day)
+            self._learn(np.flatnonzero(late), np.int8(FRAUD))
         profiles = self._profiles(day)
         rows = np.flatnonzero(self.day == day)
         own = merchant_features(self.columns.take(rows), profiles)
@@ -136,11 +138,9 @@ class Service:
             if name in own:
                 self.features[rows, place] = own[name]
 
-    def _learn(self, rows: Integers, labels: Any, day: int) -> None:
+    def _learn(self, rows: Integers, labels: Any) -> None:
         self.label[rows] = labels
         self.given += int((self.seen[rows] & (self.day[rows] >= self.first)).sum())
-        frauds = rows[self.label[rows] == FRAUD]
-        self._out_until[self._account[frauds]] = day + self.options.block_days
 
     def _profiles(self, day: int) -> MerchantProfiles:
         known = np.flatnonzero((self.label == FRAUD) & (self.day < day))
