@@ -123,6 +123,8 @@ class KafkaSource:
                 heartbeat_interval_ms=int(min(3, session_seconds / 3) * 1000),
                 max_poll_interval_ms=300_000,
                 request_timeout_ms=REQUEST_SECONDS * 1000,
+                # the default grows to 30 s: too long to notice that a broker is back
+                reconnect_backoff_max_ms=1000,
                 metrics_enabled=False,
             )
             if not self._consumer.partitions_for_topic(topic):
