@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework.models import Alert, Case, LabelRow, LedgerRow
@@ -220,7 +221,7 @@ def _current_labels(since: datetime, until: datetime) -> Any:
         select(LabelRow.transaction_id, LabelRow.fraud)
         .join(LedgerRow, LedgerRow.transaction_id == LabelRow.transaction_id)
         .where(LedgerRow.event_time >= since, LedgerRow.event_time < until)
-        .distinct(LabelRow.transaction_id)
+        .ext(distinct_on(LabelRow.transaction_id))
         .order_by(
             LabelRow.transaction_id,
             LabelRow.precedence.desc(),

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import models_registry, steering
+from fraudwatch.casework import audit, models_registry, steering
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.models import ModelRow
 from fraudwatch.clock import Clock
@@ -163,15 +163,28 @@ class Workshop:
             created_at=now,
             progress=progress,
         )
-        sha256 = bundle.save(model, self.settings.models_dir / model.name)
+        folder = self.settings.models_dir / model.name
+        sha256 = bundle.save(model, folder)
+        manifest = msgspec.json.decode((folder / bundle.MANIFEST).read_bytes())
         with connect_errors(), self.sessions.begin() as session:
-            row = models_registry.register(
-                session, model.name, sha256, msgspec.to_builtins(model.manifest), now
-            )
+            row = models_registry.register(session, model.name, sha256, manifest, now)
             if models_registry.champion(session) is None:
                 models_registry.promote(session, row.id, self.actor, now)
             else:
                 models_registry.challenge(session, row, self.actor, now)
+            audit.append(
+                session,
+                at=now,
+                actor=None,
+                action="model.train",
+                subject=f"model:{row.id}",
+                data={
+                    "name": row.name,
+                    "sha256": row.sha256,
+                    "status": row.status,
+                    "by": self.actor,
+                },
+            )
         return row
 
     def evaluate_challenger(self, budget: int = 100) -> dict[str, Any]:

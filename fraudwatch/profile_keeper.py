@@ -25,6 +25,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import profile_store
@@ -145,7 +146,7 @@ def _frauds(session: Session, as_of: date) -> DayTable:
     current = (
         select(LabelRow.transaction_id, LabelRow.fraud)
         .where(LabelRow.known_at < midnight)
-        .distinct(LabelRow.transaction_id)
+        .ext(distinct_on(LabelRow.transaction_id))
         .order_by(
             LabelRow.transaction_id,
             LabelRow.precedence.desc(),
@@ -210,4 +211,8 @@ class ProfileKeeper:
                 self.refresh()
             except Unavailable:
                 log.warning("no merchant profiles for now: the database is away")
+            except Exception:
+                # Scoring goes on with the profiles there are; that they grow old must be seen.
+                log.exception("merchant profiles are no longer made")
+                raise
             self._stop.wait(self._seconds)
