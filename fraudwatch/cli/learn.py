@@ -103,6 +103,7 @@ class Labels(StrEnum):
 
 
 _WEEKLY, _LOOP = WeeklyOptions(), LoopOptions()
+_FIGURES = ("auc", "average_precision", "card_precision")
 
 
 def evaluate(
@@ -192,37 +193,40 @@ def _days_or_none(text: str) -> int | None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    console = Console()
-    table = Table(
-        "", "AUC", "Average precision", f"Card precision at {found['card_precision']['k']}"
-    )
+    cards, alarm, intervals = found["card_precision"], found["false_alarm"], found["intervals"]
+    loop = found["protocol"] == "loop"
+    own = ("Caught", "Labels given") if loop else ()
+    table = Table("", "AUC", "Average precision", f"Card precision at {cards['k']}", *own)
     for part in found["parts"]:
-        table.add_row(
-            part["from"],
-            f"{part['auc']:.3f}",
-            f"{part['average_precision']:.3f}",
-            f"{part['card_precision']:.3f}",
-        )
-    intervals = found["intervals"]
+        figures = [_figure(part[name]) for name in _FIGURES]
+        if loop:
+            figures += [_figure(part["caught"]), f"{part['labels']:,}"]
+        table.add_row(f"{part['from']} to {part['to']}", *figures)
     table.add_section()
+    values = {**found, "card_precision": cards["value"]}
     table.add_row(
-        "mean" if found["protocol"] == "weekly" else "service",
-        _with_interval(found["auc"], intervals["auc"]),
-        _with_interval(found["average_precision"], intervals["average_precision"]),
-        _with_interval(found["card_precision"]["value"], intervals["card_precision"]),
+        "last days, with intervals" if loop else "mean, with intervals",
+        *(
+            f"{_figure(values[name])} ({'-'.join(map(_figure, intervals[name]))})"
+            for name in _FIGURES
+        ),
     )
+    console = Console()
     console.print(table)
-    alarm = found["false_alarm"]
     console.print(
-        f"false alarms: promised {alarm['promised']:.3%}, found {alarm['found']:.3%} "
-        f"({alarm['low']:.3%} to {alarm['high']:.3%}); card precision could be at most "
-        f"{found['card_precision']['ceiling']:.3f}; intervals: 95 %, over days; "
-        f"{found['rows']:,} rows in {found['seconds']:.0f} s"
+        f"The best possible card precision is {_figure(cards['ceiling'])}. False alarms: promised "
+        f"{alarm['promised']:.2%}, found {_share(alarm['found'])} ({_share(alarm['low'])} to "
+        f"{_share(alarm['high'])}). Intervals: 95 %, over days. {found['rows']:,} rows in "
+        f"{found['seconds']:.0f} s."
     )
 
 
-def _with_interval(value: float, interval: list[float]) -> str:
-    return f"{value:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 @contextmanager
