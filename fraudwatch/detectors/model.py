@@ -19,6 +19,7 @@ from fraudwatch.detectors.sketch import ORDINARY, Sketch
 from fraudwatch.domain.decision import Reason
 from fraudwatch.errors import Invalid
 from fraudwatch.features.catalogue import sentence
+from fraudwatch.features.themes import theme
 
 LABELLED = "labelled"  # name of the label-trained part among the scores
 
@@ -100,7 +101,10 @@ class Model:
     def reasons(
         self, X: NDArray[np.floating], normal_low: Floats, normal_high: Floats, top: int = 5
     ) -> list[tuple[Reason, ...]]:
-        """The features that make each row stand out, at most `top`, heaviest first.
+        """What makes each row stand out, at most `top` reasons, heaviest first.
+
+        Features of one theme (`features.themes`) give one reason, named by the heaviest of them
+        and weighing what they weigh together.
 
         `normal_low` and `normal_high` bound each account's own normal values (n, features), NaN
         where unknown: then the population's 5-95 % range stands in. A weight is a feature's share
@@ -116,11 +120,16 @@ class Model:
             )
         weights = self.weights(X)
         everyone_low, everyone_high = self.sketch.normal_range()
+        themes = [theme(name) for name in self.manifest.feature_names]
+        first_of = {about: place for place, about in enumerate(dict.fromkeys(themes))}
+        theme_of = np.array([first_of[about] for about in themes])
         found = []
         for row, weight in enumerate(weights):
-            ranked = np.argsort(-weight, kind="stable")[:top]
+            together = np.bincount(theme_of, weights=weight)
+            ranked = np.argsort(-together, kind="stable")[:top]
             reasons = []
-            for column in ranked[weight[ranked] > 0]:
+            for about in ranked[together[ranked] > 0]:
+                column = int(np.argmax(np.where(theme_of == about, weight, -1.0)))
                 low, high, whose = normal_low[row, column], normal_high[row, column], "account"
                 if np.isnan(low) or np.isnan(high):
                     low, high, whose = everyone_low[column], everyone_high[column], "everyone"
@@ -131,7 +140,7 @@ class Model:
                         feature=name,
                         value=value,
                         sentence=sentence(name, value, float(low), float(high), whose),
-                        weight=float(weight[column]),
+                        weight=float(together[about]),
                         normal_low=float(low),
                         normal_high=float(high),
                         normal_of=whose,
