@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from fraudwatch.casework import problems
+from fraudwatch.casework.console import pages
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.edge import Edge
 from fraudwatch.casework.openapi import TAGS, describe
@@ -47,6 +48,7 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Edge)
     for part in (sessions, cases, transactions, steering, audit, operations):
         app.include_router(part.router)
+    pages.install(app)
     require_guards(app)
     describe(app, services.settings)
     return app

@@ -37,6 +37,12 @@ class NotSignedIn(NotAllowed):
     code = "not-signed-in"
 
 
+class PasswordChangeNeeded(NotAllowed):
+    """Signed in with a password that someone else knows: it must be changed before anything."""
+
+    code = "password-change"
+
+
 class CsrfMissing(NotAllowed):
     """A browser's request that changes something, without the session's token."""
 

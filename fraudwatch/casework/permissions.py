@@ -15,7 +15,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from fraudwatch.casework import auth
-from fraudwatch.casework.auth import Identity, NotSignedIn
+from fraudwatch.casework.auth import Identity, NotSignedIn, PasswordChangeNeeded
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.masking import Lens
 from fraudwatch.domain.access import Permission
@@ -79,9 +79,9 @@ class Requires(Guard):
     permission: Permission
 
     def __call__(self, identity: IdentityDep, services: ServicesDep) -> Lens:
-        """The lens of the actor. Raises `NotSignedIn` or `NotAllowed`."""
+        """The lens of the actor. Raises `NotAllowed` or one of its kinds."""
         if identity.must_change_password:
-            raise NotAllowed("change the password first: POST /v1/me/password")
+            raise PasswordChangeNeeded("change the password first: POST /v1/me/password")
         if not identity.actor.may(self.permission):
             raise NotAllowed(f"this needs {self.permission}")
         return Lens(identity.actor, services.settings.require_secret())

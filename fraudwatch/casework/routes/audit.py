@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from fraudwatch.casework import audit, records
 from fraudwatch.casework.context import SessionDep
+from fraudwatch.casework.params import Cursor, KeyQuery, Limit
 from fraudwatch.casework.permissions import MayReadAudit
 from fraudwatch.casework.problems import responses
-from fraudwatch.casework.routes.parts import Cursor, KeyQuery, Limit
 from fraudwatch.casework.schemas import AuditCheckOut, AuditOut, Page
 
 router = APIRouter(prefix="/v1", tags=["audit"])

@@ -13,18 +13,10 @@ from fraudwatch.casework.bodies import NoteIn, ReopenIn, ResolveIn, VersionOnly
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import Case
+from fraudwatch.casework.params import Cursor, IdPath, KeyQuery, Limit
 from fraudwatch.casework.permissions import MayReadCases, MayReopenCases, MayWorkCases
 from fraudwatch.casework.problems import responses
-from fraudwatch.casework.routes.parts import (
-    Cursor,
-    IdPath,
-    IfMatch,
-    KeyQuery,
-    Limit,
-    required_version,
-    seen_version,
-    set_etag,
-)
+from fraudwatch.casework.routes.parts import IfMatch, required_version, seen_version, set_etag
 from fraudwatch.casework.schemas import CaseDetail, CaseSummary, Page, ReasonCodeOut
 from fraudwatch.domain.case import REASON_CODES, CaseStatus
 from fraudwatch.domain.decision import Outcome

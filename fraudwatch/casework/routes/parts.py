@@ -1,21 +1,12 @@
-"""Parts that several routes share: page parameters, versions in headers."""
+"""Versions in headers and bodies."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Query, Response
+from fastapi import Depends, Header, Response
 
-from fraudwatch.casework.queue import MAX_LIMIT
 from fraudwatch.errors import Invalid
-
-_NO_NUL = r"^[^\x00]+$"
-
-IdPath = Annotated[int, Path(ge=1, le=2**62)]
-KeyPath = Annotated[str, Path(min_length=1, max_length=256, pattern=_NO_NUL)]
-KeyQuery = Annotated[str, Query(min_length=1, max_length=256, pattern=_NO_NUL)]
-Cursor = Annotated[str | None, Query(max_length=600, description="`next_cursor` of the last page.")]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
 def _if_match(if_match: Annotated[str | None, Header()] = None) -> int | None:

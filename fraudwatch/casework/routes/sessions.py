@@ -8,42 +8,12 @@ from fraudwatch.casework import auth, users
 from fraudwatch.casework.auth import Identity, NotSignedIn
 from fraudwatch.casework.bodies import NewPassword, SignIn
 from fraudwatch.casework.context import ServicesDep, SessionDep
-from fraudwatch.casework.permissions import PUBLIC, AnySignedIn, cookie_name
+from fraudwatch.casework.permissions import PUBLIC, AnySignedIn
 from fraudwatch.casework.problems import problem, respond, responses
 from fraudwatch.casework.schemas import Me
-from fraudwatch.settings import Settings
+from fraudwatch.casework.session_cookie import WRONG, drop_session_cookie, set_session_cookie
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
-
-WRONG = "name or password is wrong, or there were too many attempts: wait a little and try again"
-
-
-def set_session_cookie(response: Response, settings: Settings, token: str) -> None:
-    """Hand the session's token to the browser, out of reach of scripts.
-
-    Lax, so that a link to a case in a message opens it; what changes something is guarded by the
-    CSRF token and the browser's word on where a request began.
-    """
-    response.set_cookie(
-        cookie_name(settings),
-        token,
-        max_age=int(settings.session_hours * 3600),
-        path="/",
-        secure=settings.cookie_secure,
-        httponly=True,
-        samesite="lax",
-    )
-
-
-def drop_session_cookie(response: Response, settings: Settings) -> None:
-    """Have the browser forget the session."""
-    response.delete_cookie(
-        cookie_name(settings),
-        path="/",
-        secure=settings.cookie_secure,
-        httponly=True,
-        samesite="lax",
-    )
 
 
 def me_of(identity: Identity) -> Me:

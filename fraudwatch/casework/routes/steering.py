@@ -8,6 +8,7 @@ from fraudwatch.casework import audit, models_registry, policies
 from fraudwatch.casework.bodies import PolicyIn
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.models import ModelRow
+from fraudwatch.casework.params import IdPath
 from fraudwatch.casework.permissions import (
     MayActivatePolicies,
     MayPromoteModels,
@@ -16,7 +17,6 @@ from fraudwatch.casework.permissions import (
     MayReadPolicies,
 )
 from fraudwatch.casework.problems import responses
-from fraudwatch.casework.routes.parts import IdPath
 from fraudwatch.casework.schemas import ModelOut, Page, PolicyOut
 
 router = APIRouter(prefix="/v1", tags=["steering"])

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from fraudwatch.casework import records, views
 from fraudwatch.casework.context import SessionDep
+from fraudwatch.casework.params import Cursor, KeyPath, KeyQuery, Limit
 from fraudwatch.casework.permissions import MayReadDeadLetters, MayReadTransactions
 from fraudwatch.casework.problems import responses
-from fraudwatch.casework.routes.parts import Cursor, KeyPath, KeyQuery, Limit
 from fraudwatch.casework.schemas import (
     AccountDetail,
     DeadLetterOut,

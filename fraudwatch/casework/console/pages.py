@@ -1,0 +1,22 @@
+"""The web console: server-rendered pages over the same services as the REST API.
+
+Every page works by keyboard and without JavaScript. Charts are SVG drawn here; nothing is loaded
+from elsewhere, and no page holds inline script or style.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, FastAPI
+
+from fraudwatch.casework.console import cases, entry, render
+
+router = APIRouter(include_in_schema=False)
+for part in (entry, cases):
+    router.include_router(part.router)
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages to the application, and have its errors shown as pages in browsers."""
+    app.state.console = render.load()
+    app.state.error_page = render.error_page
+    app.include_router(router)
