@@ -195,8 +195,10 @@ def _days_or_none(text: str) -> int | None:
 def _show(found: dict[str, Any]) -> None:
     cards, alarm, intervals = found["card_precision"], found["false_alarm"], found["intervals"]
     loop = found["protocol"] == "loop"
-    own = ("Caught", "Labels given") if loop else ()
-    table = Table("", "AUC", "Average precision", f"Card precision at {cards['k']}", *own)
+    table = Table(box=None)
+    table.add_column("", no_wrap=True)
+    for name in ("AUC", "AP", f"CP@{cards['k']}", *(("Caught", "Labels") if loop else ())):
+        table.add_column(name, justify="right")
     for part in found["parts"]:
         figures = [_figure(part[name]) for name in _FIGURES]
         if loop:
@@ -204,19 +206,18 @@ def _show(found: dict[str, Any]) -> None:
         table.add_row(f"{part['from']} to {part['to']}", *figures)
     table.add_section()
     values = {**found, "card_precision": cards["value"]}
-    table.add_row(
-        "last days, with intervals" if loop else "mean, with intervals",
-        *(
-            f"{_figure(values[name])} ({'-'.join(map(_figure, intervals[name]))})"
-            for name in _FIGURES
-        ),
-    )
+    table.add_row("last days" if loop else "mean", *(_figure(values[name]) for name in _FIGURES))
+    for place, end in enumerate(("from", "to")):
+        table.add_row(
+            f"95 % {end}", *(_figure(intervals[name][place]) for name in _FIGURES), style="dim"
+        )
     console = Console()
     console.print(table)
     console.print(
-        f"The best possible card precision is {_figure(cards['ceiling'])}. False alarms: promised "
+        f"AP: average precision; CP: card precision, at best {_figure(cards['ceiling'])}. "
+        f"Intervals by bootstrap over days. False alarms: promised "
         f"{alarm['promised']:.2%}, found {_share(alarm['found'])} ({_share(alarm['low'])} to "
-        f"{_share(alarm['high'])}). Intervals: 95 %, over days. {found['rows']:,} rows in "
+        f"{_share(alarm['high'])}). {found['rows']:,} rows in "
         f"{found['seconds']:.0f} s."
     )
 
