@@ -47,6 +47,7 @@ def demo(
     stops all of it; the next start goes on where this one stopped.
     """
     settings = load_settings(**({} if port is None else {"port": port}))
+    _require_own_parts(settings)
     console = Console(highlight=False)
     for number in _ENDING:
         signal.signal(number, _interrupt)
@@ -94,6 +95,16 @@ def _run(settings: Settings, environment: Mapping[str, str], console: Console, l
             signal.signal(number, signal.SIG_IGN)
         supervisor.stop()
     console.print("stopped; the next start goes on from here")
+
+
+def _require_own_parts(settings: Settings) -> None:
+    """Whoever has a real installation in the environment must not get demo people into it."""
+    for name in ("database_url", "stream_url"):
+        if getattr(settings, name):
+            raise ConfigurationError(
+                f"FRAUDWATCH_{name.upper()} is set, but the demo makes a database and a stream of "
+                "its own: unset it for the demo, or start fraudwatch api and fraudwatch worker"
+            )
 
 
 def _interrupt(*_: Any) -> NoReturn:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
+import tomllib
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -51,3 +52,26 @@ def test_module_imports_at_its_top(path: Path) -> None:
         if isinstance(inner, ast.Import | ast.ImportFrom)
     ]
     assert hidden == []
+
+
+def test_installation_takes_every_file_of_the_packages_along() -> None:
+    """A template or migration that only the checkout has breaks `pip install .`."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    missing = [
+        str(path)
+        for path in tracked()
+        if path.parts[0] in ("fraudwatch", "streams")
+        and path.suffix != ".py"
+        and not any(
+            PurePath(*path.parts[1:]).match(pattern)
+            for pattern in _expanded(packages["package-data"][path.parts[0]])
+        )
+    ]
+    assert missing == []
+
+
+def _expanded(patterns: list[str]) -> list[str]:
+    """`match` of Python 3.11 knows no `**`: a few levels stand for any depth."""
+    return [p.replace("**", "/".join(["*"] * depth)) for p in patterns for depth in range(1, 5)] + [
+        p.replace("**/", "") for p in patterns
+    ]

@@ -99,6 +99,16 @@ def test_nothing_starts_without_a_secret(command: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["FRAUDWATCH_DATABASE_URL", "FRAUDWATCH_STREAM_URL"])
+def test_demo_keeps_out_of_a_real_installation(name: str, tmp_path: Path) -> None:
+    """Otherwise a shell with production settings would get demo people and demo payments."""
+    place = {"FRAUDWATCH_DATA_DIR": str(tmp_path / "data")}
+    done = _run("demo", **place, **{name: "postgresql://127.0.0.1:1/x"})
+    assert done.returncode == 1
+    assert f"{name} is set" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
 def test_every_command_loads() -> None:
     for command in cli.COMMANDS.values():
         assert isinstance(cli.load(command), typer.core.TyperCommand | typer.core.TyperGroup)

@@ -1,0 +1,8 @@
+"""What can be measured without data of one's own: `make bench`. Others: `benchmarks/*.py --help`."""
+
+from benchmarks import detectors, streams
+
+print("== Detectors: PyOD and compiled\n")
+detectors.main()
+print("\n== Streams: reading and publishing\n")
+streams.main()
