@@ -1,4 +1,4 @@
-"""What can be measured without data of one's own: `make bench`. Others: `benchmarks/*.py --help`."""
+"""`make bench`: what can be measured without data of one's own."""
 
 from benchmarks import detectors, streams
 

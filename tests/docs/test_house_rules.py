@@ -37,7 +37,8 @@ def test_file_names_no_machine_and_no_registry(path: Path) -> None:
 def test_module_is_short_and_says_what_it_is_for(path: Path) -> None:
     source = (ROOT / path).read_text()
     if "migrations/versions" not in str(path):  # a migration is a record, and stays as written
-        assert len(source.splitlines()) <= LONGEST, f"over {LONGEST} lines: make it two modules"
+        lines = [line for line in source.splitlines() if line.strip()]
+        assert len(lines) <= LONGEST, f"{len(lines)} lines, blank ones left out: make it two"
     assert not source.strip() or ast.get_docstring(ast.parse(source)), "no module docstring"
 
 
