@@ -14,7 +14,7 @@ from fraudwatch.detectors.training import TrainingConfig
 from fraudwatch.errors import ConfigurationError
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.history import DAY, FRAUD, LEGITIMATE, UNKNOWN, History
-from fraudwatch.learning import train
+from fraudwatch.learning import AGES, train
 from fraudwatch.training_set import Plan, training_set
 
 SPEC = FeatureSpec()
@@ -151,3 +151,18 @@ def test_the_same_history_and_seed_give_the_same_model() -> None:
 def test_too_little_history_says_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match="too few"):
         train(made_up(50), seed=1, config=QUICK)
+
+
+def test_how_long_the_service_has_run_teaches_nothing() -> None:
+    """Frauds known late are older than what people cleared: that must not be what is learnt."""
+    history = made_up(3000)
+    ages = [SPEC.names.index(name) for name in AGES]
+    history.features[:, ages] = (history.time_us / DAY)[:, None]
+    old = history.time_us < 10 * DAY
+    truth = np.where(np.arange(3000) % 2 == 0, UNKNOWN, np.where(old, FRAUD, LEGITIMATE))
+    model = train(replace(history, fraud=truth.astype(np.int8)), seed=1, config=QUICK)
+    rows = made_up(200, seed=6).features
+    young = rows.copy()
+    rows[:, ages], young[:, ages] = 25.0, 1.0
+    learnt = [model.score(X).parts[LABELLED] for X in (rows, young)]
+    assert np.array_equal(*learnt)
