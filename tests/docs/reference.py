@@ -1,4 +1,4 @@
-"""Writes the parts of the documentation that the code knows best: settings, metrics, commands.
+"""Writes the parts of the documentation that the code knows best, from settings to detectors.
 
 `make docs` puts them between the markers in docs/; a test fails when they are stale.
 """
@@ -13,10 +13,19 @@ import typer
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
+from sqlalchemy import create_engine
 
 from fraudwatch import telemetry
+from fraudwatch.casework.app import create_app
+from fraudwatch.casework.auth import Passwords
+from fraudwatch.casework.context import Services
+from fraudwatch.casework.db import session_factory
 from fraudwatch.cli import COMMANDS, load
-from fraudwatch.settings import Settings
+from fraudwatch.clock import SystemClock
+from fraudwatch.detectors.registry import DETECTORS
+from fraudwatch.detectors.training import DEFAULT
+from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
+from fraudwatch.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 BEGIN = "<!-- begin: written by `make docs` -->"
@@ -63,10 +72,65 @@ def commands_text() -> str:
     return "\n".join(parts).rstrip()
 
 
+def detectors_table() -> str:
+    """Each registered detector: what it finds, what it costs, where it fails."""
+    rows = [
+        (
+            f"`{detector.name}`" + (" (default)" if detector.name in DEFAULT.detectors else ""),
+            detector.card.finds,
+            detector.card.cost,
+            detector.card.limits,
+        )
+        for detector in DETECTORS.values()
+    ]
+    return _table(("Detector", "Finds", "Cost", "Limits"), rows)
+
+
+def access_text() -> str:
+    """Which role holds which permission, and which operation needs it."""
+    roles = _table(
+        ("Permission", *(f"`{role.value}`" for role in Role)),
+        (
+            (
+                f"`{permission.value}`",
+                *("yes" if permission in ROLE_PERMISSIONS[role] else "" for role in Role),
+            )
+            for permission in Permission
+        ),
+    )
+    operations = _table(
+        ("Operation", "What", "Needs"),
+        (
+            (f"`{method.upper()} {path}`", operation["summary"], _needs(operation))
+            for path, methods in described_api()["paths"].items()
+            for method, operation in methods.items()
+        ),
+    )
+    return f"{roles}\n\n{operations}"
+
+
+def described_api() -> dict[str, Any]:
+    """The API's own description; nothing is connected to."""
+    engine = create_engine("postgresql+psycopg://")
+    settings = load_settings(secret_key="0" * 32)
+    services = Services(
+        settings, engine, session_factory(engine), SystemClock(), Passwords(memory_kib=8)
+    )
+    return create_app(services).openapi()
+
+
+def _needs(operation: dict[str, Any]) -> str:
+    if not operation["security"]:
+        return "nothing"
+    return f"`{operation['x-permission']}`" if "x-permission" in operation else "to be signed in"
+
+
 REFERENCES = {
-    "docs/settings.md": settings_table,
-    "docs/metrics.md": metrics_table,
+    "docs/api.md": access_text,
     "docs/commands.md": commands_text,
+    "docs/detectors.md": detectors_table,
+    "docs/metrics.md": metrics_table,
+    "docs/settings.md": settings_table,
 }
 
 

@@ -1,0 +1,199 @@
+"""The guides tell the truth: files, numbers and codes that they name are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from fraudwatch.casework import auth, edge, problems, users
+from fraudwatch.casework.edge import MAX_BODY_BYTES
+from fraudwatch.detectors.training import DEFAULT
+from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
+from fraudwatch.domain.label import PRECEDENCE
+from fraudwatch.errors import FraudwatchError
+from fraudwatch.history import COME, LEAST_CHARGEBACKS
+from fraudwatch.settings import Settings
+from fraudwatch.training_set import DEFAULT_PLAN
+from tests.docs.reference import described_api
+from tests.docs.tracked import ROOT, tracked
+
+GUIDES = ("api", "architecture", "detectors", "learning", "security")
+TEXT = {name: (ROOT / f"docs/{name}.md").read_text() for name in GUIDES}
+PLACE = re.compile(r"`((?:fraudwatch|streams|tests|docs|deploy|benchmarks)/[\w./-]*)`")
+SETTING = re.compile(r"`?(FRAUDWATCH_[A-Z_]+)")
+
+
+def _rows(text: str, header: str) -> list[list[str]]:
+    """Cells of the table that begins with this header line."""
+    body = text.split(f"{header}\n", 1)[1].split("\n\n", 1)[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines()[1:]]
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_files_that_a_guide_names_exist(name: str) -> None:
+    found = PLACE.findall(TEXT[name])
+    assert [place for place in found if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_settings_that_a_guide_names_exist(name: str) -> None:
+    known = {f"FRAUDWATCH_{field.upper()}" for field in Settings.model_fields}
+    assert set(SETTING.findall(TEXT[name])) <= known
+
+
+def test_every_package_and_module_has_its_room() -> None:
+    """A stranger finds each part of the program in the table of rooms."""
+    table = TEXT["architecture"].split("## Rooms", 1)[1].split("## Promises", 1)[0]
+    named = [ROOT / place for place in PLACE.findall(table)]
+    homeless = {
+        str(path)
+        for path in tracked("*.py")
+        if path.parts[0] in ("fraudwatch", "streams") and path.name != "__init__.py"
+        if not any((ROOT / path).is_relative_to(place) for place in named)
+    }
+    assert homeless == set()
+
+
+def test_every_promise_names_where_it_is_kept_and_tested() -> None:
+    rows = _rows(TEXT["architecture"], "| Promise | Kept in | Tested in |")
+    assert len(rows) > 10
+    for promise, _, tested in rows:
+        assert "`tests/" in tested, promise
+
+
+def test_paths_on_the_page_of_the_api_exist() -> None:
+    """Also in the examples, where an id stands for `{case_id}`."""
+    known = {re.sub(r"\{\w+\}", "1", path) for path in described_api()["paths"]}
+    known.add("/openapi.json")
+    found = re.findall(
+        r"(?:\$U|\s`?)(/(?:v1|health|ready|metrics|openapi)[\w/${}.-]*)", TEXT["api"]
+    )
+    named = {re.sub(r"\$[A-Z]+|\{\w+\}", "1", path).rstrip(".") for path in found}
+    assert len(named) > 10
+    assert named - known == set()
+
+
+def test_every_code_of_a_problem_is_on_the_page() -> None:
+    told = {
+        cells[0].strip("`"): cells[1]
+        for cells in _rows(TEXT["api"], "| Code | Status | What it means, what to do |")
+    }
+    assert told.keys() == _raised_codes() | _built_codes()
+    for kind, status in problems._STATUS:
+        assert told[kind.code] == str(status)
+    for status, code in problems._CODES.items():
+        assert told[code] == str(status)
+
+
+def _raised_codes() -> set[str]:
+    """Codes of errors that the API turns into problems, and of refusals by the web framework."""
+    kinds = tuple(kind for kind, _ in problems._STATUS)
+    shown = {"http", *problems._CODES.values(), *(kind.code for kind in kinds)}
+    waiting: list[type[FraudwatchError]] = [*kinds]
+    while waiting:
+        kind = waiting.pop()
+        shown.add(kind.code)
+        waiting += kind.__subclasses__()
+    return shown
+
+
+def _built_codes() -> set[str]:
+    """Codes of problems that are answered without an error."""
+    found = set()
+    for path in tracked("fraudwatch/casework/*.py"):
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "problem"
+                and len(node.args) > 1
+                and isinstance(node.args[1], ast.Constant)
+            ):
+                found.add(str(node.args[1].value))
+    return found
+
+
+def test_roles_in_words_are_the_roles_of_the_program() -> None:
+    """What a role may not do must not become possible without anybody looking at the page."""
+    rows = _rows(TEXT["security"], "| Role | May | May not |")
+    assert [cells[0].replace(" ", "_") for cells in rows] == [role.value for role in Role]
+    deciding = {role for role in Role if Permission.CASES_WORK in ROLE_PERMISSIONS[role]}
+    assert deciding == {Role.ANALYST, Role.SENIOR}
+    seeing = {role for role in Role if Permission.PERSONAL_READ in ROLE_PERMISSIONS[role]}
+    assert seeing == deciding
+    knowing = {role for role in Role if Permission.POLICIES_READ in ROLE_PERMISSIONS[role]}
+    assert knowing == {Role.RISK_OFFICER, Role.AUDITOR}
+    assert ROLE_PERMISSIONS[Role.AUDITOR] <= {p for p in Permission if p.value.endswith(":read")}
+
+
+def test_permissions_without_an_operation_are_named_as_such() -> None:
+    needed = {
+        operation.get("x-permission")
+        for methods in described_api()["paths"].values()
+        for operation in methods.values()
+    }
+    idle = {p.value for p in Permission} - needed - {"personal:read", "cases:reassign"}
+    assert idle == {"labels:write", "users:manage"}
+    assert "No operation needs `labels:write` or `users:manage` yet" in TEXT["api"]
+
+
+def test_tables_that_are_never_changed_are_listed() -> None:
+    migration = ROOT / "fraudwatch/casework/migrations/versions/0002_append_only.py"
+    tables = re.search(r"APPEND_ONLY = (\(.*?\))", migration.read_text())
+    assert tables is not None
+    line = next(line for line in TEXT["security"].splitlines() if "TRUNCATE" in line)
+    assert set(re.findall(r"`(\w+)`", line)) == set(ast.literal_eval(tables.group(1)))
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("api", f"{MAX_BODY_BYTES // 1024} KiB"),
+        ("security", f"{MAX_BODY_BYTES // 1024} KiB"),
+        ("security", f"{users.SHORTEST_PASSWORD} to {users.LONGEST_PASSWORD:,} characters"),
+        ("security", {5: "after five wrong passwords"}[auth.FREE_ATTEMPTS]),
+        ("security", f"`{auth.TOKEN_PREFIX}`"),
+        ("learning", f"{DEFAULT_PLAN.calibration_share:.0%}".replace("%", " %")),
+        ("learning", f"last {DEFAULT_PLAN.calibration_days:.0f} days"),
+        ("learning", f"{DEFAULT_PLAN.least_calibration:,} rows"),
+        ("learning", f"at most {DEFAULT_PLAN.most_matured:,}"),
+        ("learning", f"{COME:.0%} of the chargebacks".replace("%", " %")),
+        ("learning", f"fewer than {LEAST_CHARGEBACKS} chargebacks"),
+        ("learning", f"n / (n + {DEFAULT.half_at:.0f})"),
+        ("detectors", f"{DEFAULT.clip:.0f} standard deviations"),
+        ("detectors", f"{len(DEFAULT.left_out)} features"),
+    ],
+)
+def test_numbers_are_those_of_the_code(page: str, words: str) -> None:
+    assert words in TEXT[page]
+
+
+def test_page_policy_is_as_told() -> None:
+    policy = edge.SECURITY_HEADERS["Content-Security-Policy"]
+    for part in ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"):
+        assert part in policy
+    assert "unsafe" not in policy
+
+
+def test_sources_of_labels_are_told_with_their_precedence() -> None:
+    rows = _rows(TEXT["learning"], "| Source | Precedence | Where it comes from |")
+    assert {cells[0].strip("`"): int(cells[1]) for cells in rows} == {
+        source.value: precedence for source, precedence in PRECEDENCE.items()
+    }
+
+
+def test_parts_of_the_default_model_are_told() -> None:
+    bundle = set(re.findall(r"`([\w-]+)\.(?:npz|txt|json)`", TEXT["detectors"]))
+    parts = {part for name in DEFAULT.detectors for part in (name, f"{name}-reference")}
+    assert bundle == parts | {
+        "manifest",
+        "preparation",
+        "sketch",
+        "calibration",
+        "labelled",
+        "labelled-reference",
+    }
+    assert Path(ROOT / "benchmarks/detectors.py").exists()
