@@ -164,5 +164,5 @@ def test_how_long_the_service_has_run_teaches_nothing() -> None:
     rows = made_up(200, seed=6).features
     young = rows.copy()
     rows[:, ages], young[:, ages] = 25.0, 1.0
-    learnt = [model.score(X).parts[LABELLED] for X in (rows, young)]
-    assert np.array_equal(*learnt)
+    one, other = (model.score(X).parts[LABELLED] for X in (rows, young))
+    assert np.array_equal(one, other)
