@@ -35,7 +35,7 @@ COMMANDS: dict[str, Command] = {
     "worker": Command("serve", "worker", _START, "Score transactions from the stream."),
     "topics": Command("stream", "topics", _STREAM, "Create the topics of the stream."),
     "publish": Command("publish", "publish", _STREAM, "Send a file of transactions to the stream."),
-    "simulate": Command("stream", "simulate", _STREAM, "Send simulated transactions, live."),
+    "simulate": Command("simulate", "simulate", _STREAM, "Send simulated transactions, live."),
     "schema": Command("stream", "schema", _STREAM, "Print the JSON Schema of a transaction."),
     "verify": Command("stream", "verify", _STREAM, "Prove that each message was decided once."),
     "train": Command("learn", "train", _MODELS, "Train a model."),

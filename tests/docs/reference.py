@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def commands_text() -> str:
         for path, leaf in _leaves(name, load(command)):
             parts.append(f"### `fraudwatch {path}`\n\n{_plain(leaf.help)}\n")
             rows = [
-                (_spelling(parameter), _default(parameter), getattr(parameter, "help", "") or "")
+                (_spelling(parameter), _default(parameter), _meaning(parameter))
                 for parameter in leaf.params
             ]
             if rows:
@@ -167,6 +168,14 @@ def _spelling(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"`{parameter.name.upper()}`"
     return ", ".join(f"`{option}`" for option in parameter.opts + parameter.secondary_opts)
+
+
+def _meaning(parameter: Any) -> str:
+    words = getattr(parameter, "help", "") or ""
+    kind = parameter.type_descriptor.annotation
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        words += f" One of {', '.join(f'`{choice.value}`' for choice in kind)}."
+    return words
 
 
 def _default(parameter: Any) -> str:
