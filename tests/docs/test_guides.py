@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
+from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import auth, edge, problems, users
 from fraudwatch.casework.edge import MAX_BODY_BYTES
 from fraudwatch.detectors.training import DEFAULT
 from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
+from fraudwatch.domain.decision import Outcome
 from fraudwatch.domain.label import PRECEDENCE
 from fraudwatch.errors import FraudwatchError
 from fraudwatch.history import COME, LEAST_CHARGEBACKS
 from fraudwatch.settings import Settings
 from fraudwatch.training_set import DEFAULT_PLAN
+from tests.api.seed import Seed
 from tests.docs.reference import described_api
 from tests.docs.tracked import ROOT, tracked
+from tests.e2e.running import Commands, status, until
+from tests.kafka_broker import free_ports
 
 GUIDES = ("api", "architecture", "detectors", "learning", "security")
 TEXT = {name: (ROOT / f"docs/{name}.md").read_text() for name in GUIDES}
@@ -82,10 +91,10 @@ def test_every_code_of_a_problem_is_on_the_page() -> None:
         for cells in _rows(TEXT["api"], "| Code | Status | What it means, what to do |")
     }
     assert told.keys() == _raised_codes() | _built_codes()
-    for kind, status in problems._STATUS:
-        assert told[kind.code] == str(status)
-    for status, code in problems._CODES.items():
-        assert told[code] == str(status)
+    for kind, number in problems._STATUS:
+        assert told[kind.code] == str(number)
+    for number, code in problems._CODES.items():
+        assert told[code] == str(number)
 
 
 def _raised_codes() -> set[str]:
@@ -196,4 +205,48 @@ def test_parts_of_the_default_model_are_told() -> None:
         "labelled",
         "labelled-reference",
     }
-    assert Path(ROOT / "benchmarks/detectors.py").exists()
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="the page's session is written with curl")
+def test_the_session_on_the_page_of_the_api_works_as_told(
+    database_url: URL, sessions: sessionmaker[Session], tmp_path: Path
+) -> None:
+    """All of its examples in one shell, one after the other, against a running API."""
+    with sessions.begin() as session:
+        seed = Seed(session)
+        seed.user("rio", Role.RISK_OFFICER)
+        for number in range(4):
+            seed.case(f"acc-{number}", outcomes=[Outcome.HIGH_RISK], priority=number)
+    (port,) = free_ports(1)
+    commands = Commands(
+        tmp_path,
+        {
+            "FRAUDWATCH_DATABASE_URL": database_url.render_as_string(hide_password=False),
+            "FRAUDWATCH_DATA_DIR": str(tmp_path),
+            "FRAUDWATCH_SECRET_KEY": "k" * 32,
+            "FRAUDWATCH_COOKIE_SECURE": "false",
+            "FRAUDWATCH_PORT": str(port),
+        },
+    )
+    blocks = re.findall(r"^```sh\n(.*?)^```", TEXT["api"], re.MULTILINE | re.DOTALL)
+    script = "set -e\n" + "\n".join(blocks)
+    script = script.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+    script = script.replace(".venv/bin/fraudwatch", f"{sys.executable} -m fraudwatch.cli")
+    with commands.started("api", "api"):
+        until(lambda: status(f"http://127.0.0.1:{port}/ready") == 200, "the API is ready")
+        done = subprocess.run(
+            ["bash", "-c", script],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=commands.environment,
+            timeout=120,
+        )
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout
+    assert '"role":"senior"' in shown
+    assert "# TYPE fraudwatch_" in shown
+    assert '"detail":"the case has changed: you saw version 2, it is at 3"' in shown
+    assert "decline\n" in shown
+    assert "active\n" in shown
