@@ -93,7 +93,7 @@ class Model:
             total += parts[name]
         anomaly = total / len(self.parts)
         if self.labelled is not None:
-            learnt = self.labelled.reference.tail_logs(self.labelled.raw(X))
+            learnt = self.labelled.tail_logs(self.labelled.raw(X))
             parts[LABELLED] = learnt
             anomaly = (1.0 - self.labelled.weight) * anomaly + self.labelled.weight * learnt
         return anomaly, parts

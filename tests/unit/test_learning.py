@@ -166,3 +166,19 @@ def test_how_long_the_service_has_run_teaches_nothing() -> None:
     rows[:, ages], young[:, ages] = 25.0, 1.0
     one, other = (model.score(X).parts[LABELLED] for X in (rows, young))
     assert np.array_equal(one, other)
+
+
+def test_the_clearest_frauds_still_rank_among_themselves() -> None:
+    """Counting alone would give everything above the reference scores one and the same rank."""
+    history = made_up(4000)
+    truth = np.where(history.features[:, 0] > 1, FRAUD, LEGITIMATE).astype(np.int8)
+    part = train(replace(history, fraud=truth), seed=1, config=QUICK).labelled
+    assert part is not None
+    scores = part.reference.scores
+    raw = np.linspace(scores[0] - 1, scores[-1] + 5, 500)
+    logs, counted = part.tail_logs(raw), part.reference.tail_logs(raw)
+    assert (np.diff(logs) >= 0).all()
+    beyond = raw > scores[-1]
+    assert (np.diff(logs[beyond]) > 0).all()
+    common = raw <= scores[-(len(scores) // 50)]
+    assert np.array_equal(logs[common], counted[common])
