@@ -18,7 +18,8 @@ from pathlib import Path
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from fraudwatch.clock import SystemClock
-from streams.files import FilePublisher, FileSource, partition_path
+from streams.file_lines import partition_path
+from streams.files import FilePublisher, FileSource
 from streams.kafka import KafkaSource
 from streams.kafka_publisher import KafkaPublisher
 from streams.source import Message, Publisher, Source

@@ -11,7 +11,7 @@ from kafka.errors import TopicAlreadyExistsError
 
 from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import Settings
-from streams.files import partition_count, partition_path
+from streams.file_lines import partition_count, partition_path
 from streams.kafka_client import ClientFactory, kafka_errors
 
 CONNECT_MS = 15_000

@@ -14,7 +14,8 @@ from fraudwatch.casework.models import AuditRow, OutboxRow
 from fraudwatch.clock import FixedClock
 from fraudwatch.domain.access import Role
 from fraudwatch.errors import Unavailable
-from streams.files import FilePublisher, decode_line, partition_path
+from streams.file_lines import decode_line, partition_path
+from streams.files import FilePublisher
 from streams.source import Message
 from tests.api.conftest import Api
 from tests.api.seed import NOW

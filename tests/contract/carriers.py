@@ -13,7 +13,8 @@ from typing import Protocol
 from kafka import KafkaAdminClient
 
 from fraudwatch.clock import SystemClock
-from streams.files import FilePublisher, FileSource, partition_path
+from streams.file_lines import partition_path
+from streams.files import FilePublisher, FileSource
 from streams.kafka import KafkaSource
 from streams.kafka_publisher import KafkaPublisher
 from streams.source import Publisher, RecordBatch, Source

@@ -14,15 +14,8 @@ from hypothesis import strategies as st
 from fraudwatch.clock import SystemClock
 from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import load_settings
-from streams.files import (
-    CHUNK,
-    FilePublisher,
-    FileSource,
-    LineIndex,
-    decode_line,
-    encode_line,
-    partition_path,
-)
+from streams.file_lines import CHUNK, LineIndex, decode_line, encode_line, partition_path
+from streams.files import FilePublisher, FileSource
 from streams.source import Message, RecordBatch
 from streams.topics import create_topics
 

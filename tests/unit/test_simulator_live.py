@@ -14,7 +14,8 @@ from fraudwatch.clock import FixedClock
 from fraudwatch.domain.label import LabelSource, decode_label
 from fraudwatch.domain.transaction import decode
 from fraudwatch.errors import ConfigurationError, Invalid
-from streams.files import FilePublisher, decode_line
+from streams.file_lines import decode_line
+from streams.files import FilePublisher
 from streams.partitioner import partitions_of
 from streams.simulator import World, WorldConfig
 from streams.simulator.live import Progress, stream_live, transaction_messages
