@@ -94,7 +94,13 @@ class Memory:
             self._of[partition] = PartitionMemory(
                 state,
                 DeadLetterGuard(
-                    self._topic, partition, share=self._share, consecutive=self._consecutive
+                    self._topic,
+                    partition,
+                    share=self._share,
+                    consecutive=self._consecutive,
+                    run=offsets.bad_run(
+                        session, self._topic, partition, position.next_offset, self._consecutive
+                    ),
                 ),
                 position.next_offset,
                 position.published_offset,

@@ -16,6 +16,7 @@ from fraudwatch.detectors.model import Model
 from fraudwatch.errors import BundleError
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.profiles import EMPTY_PROFILES, MerchantProfiles
+from fraudwatch.telemetry import CHAMPION
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Scorers:
         self._challenger: tuple[Registered, Model | None] | None = None
         self.profiles: MerchantProfiles = EMPTY_PROFILES
         self.spec = FeatureSpec()
+        self._told_missing = False
 
     @property
     def champion(self) -> Model | None:
@@ -55,8 +57,12 @@ class Scorers:
         """Load what changed. A bundle that cannot be loaded counts as missing, loudly."""
         self._champion = self._loaded(self._champion, steering.champion)
         self._challenger = self._loaded(self._challenger, steering.challenger)
+        CHAMPION.set(self.champion is not None)
         if self.champion is not None:
             self.spec = self.champion.manifest.spec
+        elif steering.champion is None and not self._told_missing:
+            log.error("no model decides: everything goes to people; train and promote one")
+        self._told_missing = self.champion is None
         if steering.profile_version not in ("", self.profiles.version):
             try:
                 self.profiles = profile_store.load(session, steering.profile_version)
@@ -68,12 +74,14 @@ class Scorers:
     ) -> tuple[Registered, Model | None] | None:
         if wanted is None:
             return None
-        if held is not None and held[0] == wanted:
+        if held is not None and held[0] == wanted and held[1] is not None:
             return held
         try:
             model = self._open_model(wanted)
         except BundleError:
-            log.exception("model cannot be used", extra={"data": {"model": wanted.name}})
+            # Tried again at every look, so that a bundle put right is used; told once.
+            if held is None or held[0] != wanted:
+                log.exception("model cannot be used", extra={"data": {"model": wanted.name}})
             return wanted, None
         log.info("model loaded", extra={"data": {"model": wanted.name}})
         return wanted, model

@@ -62,6 +62,11 @@ DETECTOR_FAILURES = Counter(
     "Rows that could not be scored and went to review.",
     registry=REGISTRY,
 )
+CHAMPION = Gauge(
+    "fraudwatch_champion_loaded",
+    "1 while a model decides, 0 while everything goes to people for lack of one.",
+    registry=REGISTRY,
+)
 OPEN_CASES = Gauge("fraudwatch_open_cases", "Cases not resolved.", ["status"], registry=REGISTRY)
 REQUEST_SECONDS = Histogram(
     "fraudwatch_request_seconds",

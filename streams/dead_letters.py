@@ -64,15 +64,17 @@ class DeadLetterGuard:
     """Watches one partition's stream of good and bad messages.
 
     `share` is the largest share of bad ones among the last 1,000 messages, `consecutive` the
-    longest run of bad ones.
+    longest run of bad ones; `run` of them came last before this worker took the partition.
     """
 
-    def __init__(self, topic: str, partition: int, *, share: float, consecutive: int) -> None:
+    def __init__(
+        self, topic: str, partition: int, *, share: float, consecutive: int, run: int = 0
+    ) -> None:
         self._where = f"{topic} partition {partition}"
         self._share = share
         self._consecutive = consecutive
         self._recent: deque[bool] = deque(maxlen=_WINDOW)
-        self._run = 0
+        self._run = run
 
     def observe(self, offsets: Sequence[int], rejected: Sequence[Rejected]) -> None:
         """Take note of a batch. Raises `DeadLetterLimit` when a limit is passed."""

@@ -123,9 +123,7 @@ def sign_in(
         return None
     actor = actor_of(user)
     if not fits:
-        user.failed_logins += 1
-        user.locked_until = _lock_until(user.failed_logins, now)
-        session.flush()
+        count_failure(session, user, now)
         audit.append(
             session, at=now, actor=None, action="login.failed", subject=f"user:{user.id}", data={}
         )
@@ -149,6 +147,13 @@ def sign_in(
     session.flush()
     audit.append(session, at=now, actor=actor, action="login", subject=f"user:{user.id}", data={})
     return SignedIn(token, _identity(user, row))
+
+
+def count_failure(session: Session, user: User, now: datetime) -> None:
+    """A wrong password for this user, wherever it was given: too many lock the account a while."""
+    user.failed_logins += 1
+    user.locked_until = _lock_until(user.failed_logins, now)
+    session.flush()
 
 
 def sign_out(session: Session, identity: Identity) -> None:

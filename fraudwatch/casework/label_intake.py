@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.models import LabelRow
-from fraudwatch.casework.offsets import Advance, gaps_of, positions
+from fraudwatch.casework.offsets import Advance, bad_run, gaps_of, positions
 from fraudwatch.clock import Clock
 from fraudwatch.domain.label import Label, LabelSource, decode_label
 from fraudwatch.errors import InputError
@@ -36,15 +36,21 @@ class LabelIntake:
         self._guards: dict[int, DeadLetterGuard] = {}
 
     def assign(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        limit = self._settings.dead_letter_consecutive
         with connect_errors(), self._sessions.begin() as session:
             found = positions(session, self._topic, partitions)
+            runs = {
+                partition: bad_run(session, self._topic, partition, position.next_offset, limit)
+                for partition, position in found.items()
+            }
         for partition, position in found.items():
             self._next[partition] = position.next_offset
             self._guards[partition] = DeadLetterGuard(
                 self._topic,
                 partition,
                 share=self._settings.dead_letter_share,
-                consecutive=self._settings.dead_letter_consecutive,
+                consecutive=limit,
+                run=runs[partition],
             )
         return {partition: position.next_offset for partition, position in found.items()}
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework.models import DeadLetter, OutboxRow, StreamGap, StreamOffset
 from fraudwatch.errors import Fenced
-from streams.dead_letters import Rejected, envelope
+from streams.dead_letters import HARMLESS, Rejected, envelope
 from streams.source import RecordBatch
 
 
@@ -146,6 +146,30 @@ def gaps_of(batch: RecordBatch, expected: int) -> list[Gap]:
     if batch.next_offset > at:
         gaps.append(Gap(batch.partition, at, batch.next_offset, "empty"))
     return gaps
+
+
+def bad_run(session: Session, topic: str, partition: int, end: int, most: int) -> int:
+    """How many bad messages in a row, at most `most`, came last before offset `end`.
+
+    A worker that is restarted again and again must not drain a topic a little each time.
+    """
+    offsets = session.scalars(
+        select(DeadLetter.offset)
+        .where(
+            DeadLetter.topic == topic,
+            DeadLetter.partition == partition,
+            DeadLetter.offset >= end - most,
+            DeadLetter.offset < end,
+            DeadLetter.reason.not_in(HARMLESS),
+        )
+        .order_by(DeadLetter.offset.desc())
+    )
+    run = 0
+    for offset in offsets:
+        if offset != end - 1 - run:
+            break
+        run += 1
+    return run
 
 
 def record_gaps(session: Session, topic: str, gaps: Sequence[Gap]) -> None:

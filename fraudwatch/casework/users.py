@@ -103,9 +103,15 @@ def change_password(
     new: str,
     now: datetime,
 ) -> bool:
-    """Replace one's own password; False when `current` is wrong. Other sessions end."""
+    """Replace one's own password; False when `current` is wrong. Other sessions end.
+
+    Commit in both cases: wrong guesses count as at sign-in, and lock the account like there.
+    """
     user = session.get(User, identity.actor.user_id, with_for_update=True)
-    if user is None or not passwords.verify(user.password_hash, current):
+    if user is None or (user.locked_until is not None and user.locked_until > now):
+        return False
+    if not passwords.verify(user.password_hash, current):
+        auth.count_failure(session, user, now)
         return False
     if new == current:
         raise Invalid("the new password must differ from the current one")

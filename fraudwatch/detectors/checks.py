@@ -16,7 +16,7 @@ from fraudwatch.detectors import registry
 from fraudwatch.detectors.arrays import Floats
 from fraudwatch.detectors.compiled import KINDS, Compiled
 from fraudwatch.detectors.registry import Detector
-from fraudwatch.errors import BundleError, ConfigurationError, Invalid
+from fraudwatch.errors import BundleError, ConfigurationError, FraudwatchError, Invalid
 
 Check = Callable[[], None]
 
@@ -28,8 +28,10 @@ CLOSE = 1e-9
 EDGE_ROWS = 0.05
 
 
-class CheckFailed(AssertionError):
+class CheckFailed(FraudwatchError):
     """A detector does not keep a promise; the message says which and by how much."""
+
+    code = "check-failed"
 
 
 def training_rows(seed: int = SEED, rows: int = 600) -> Floats:

@@ -271,6 +271,19 @@ def test_a_flood_of_bad_messages_stops_before_it_is_drained(install: Install) ->
         assert session.scalars(select(DeadLetter)).all() == []
 
 
+def test_a_restarted_worker_remembers_a_run_of_bad_messages(install: Install) -> None:
+    here = install()
+    bad = [Message(None, b"garbage")] * 60
+    for first in (0, 60):
+        worker = here.worker()
+        worker.assign(ALL)
+        if first:
+            with pytest.raises(DeadLetterLimit, match="in a row up to offset 100"):
+                worker.process([batch(0, first, bad)])
+        else:
+            worker.process([batch(0, first, bad)])
+
+
 def test_a_topic_whose_beginning_has_expired_is_read_from_where_it_begins(
     install: Install,
 ) -> None:

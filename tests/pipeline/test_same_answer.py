@@ -124,6 +124,25 @@ def test_a_bundle_that_was_changed_decides_nothing(install: Install) -> None:
     }
 
 
+def test_a_bundle_put_right_decides_again(install: Install) -> None:
+    here = install()
+    here.register("plain", here.trained.plain_sha256)
+    manifest = here.trained.models_dir / "plain" / "manifest.json"
+    good = manifest.read_bytes()
+    moment = [0.0]
+    worker = here.worker(monotonic=lambda: moment[0])
+    try:
+        manifest.write_bytes(good + b" ")
+        worker.assign(ALL)
+        worker.process([batch(0, 0, here.trained.messages[:10])])
+    finally:
+        manifest.write_bytes(good)
+    moment[0] += 2
+    worker.process([batch(0, 10, here.trained.messages[10:20])])
+    models = [row["model_id"] is None for row in here.ledger()]
+    assert models == [True] * 10 + [False] * 10
+
+
 def test_a_promoted_model_decides_from_the_next_batch_on(install: Install) -> None:
     here = install()
     moment = [0.0]

@@ -50,6 +50,13 @@ def test_repeats_are_no_sign_of_bad_input() -> None:
         watch.observe([], [bad(i) for i in range(2001, 2060)])
 
 
+def test_a_restart_does_not_begin_a_new_count() -> None:
+    """Restarted for ever by a supervisor, a worker would else drain the topic bit by bit."""
+    watch = DeadLetterGuard("transactions", 0, share=0.2, consecutive=50, run=50)
+    with pytest.raises(DeadLetterLimit):
+        watch.observe([], [bad(0)])
+
+
 def test_envelope_carries_the_raw_bytes() -> None:
     message = json.loads(envelope("transactions", Rejected(1, 5, 6, "not_json", "", "", b"\xff{")))
     assert base64.b64decode(message["raw"]) == b"\xff{"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraudwatch.domain.codes import COUNTRIES, CURRENCY_DECIMALS
-from fraudwatch.domain.label import decode_label
-from fraudwatch.domain.strict import REASON_MEANINGS
 from fraudwatch.domain.transaction import (
     REASONS,
     Transaction,
@@ -451,12 +447,3 @@ def test_no_value_of_a_message_shows_in_its_error(field: str, item: object, posi
             decode(attempt, now=NOW)
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
-
-
-def test_the_page_for_senders_explains_each_reason_and_shows_messages_that_work() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "messages.md").read_text()
-    for reason, meaning in REASON_MEANINGS.items():
-        assert f"| `{reason}` | {meaning} |" in page
-    transaction, label = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
-    assert decode(transaction.encode(), now=NOW).attributes["card_present"] == 1
-    assert decode_label(label.encode(), now=NOW).fraud

@@ -61,6 +61,7 @@ class Case(Base):
     __table_args__ = (
         ForeignKeyConstraint(["resolved_by", "resolver_kind"], ["users.id", "users.kind"]),
         CheckConstraint("status IN ('new', 'claimed', 'resolved', 'reopened')", name="status"),
+        CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
         CheckConstraint(
             "(status = 'resolved') = (resolution IS NOT NULL)"
             " AND (resolution IS NOT NULL) = (resolved_by IS NOT NULL)"
@@ -112,6 +113,7 @@ class Alert(Base):
     transaction: Mapped[LedgerRow] = relationship(lazy="raise", viewonly=True)
     __table_args__ = (
         ForeignKeyConstraint(["partition", "offset"], ["ledger.partition", "ledger.offset"]),
+        CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
         Index("ix_alerts_case_id", "case_id"),
     )
 

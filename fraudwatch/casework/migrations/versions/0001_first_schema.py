@@ -275,6 +275,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('new', 'claimed', 'resolved', 'reopened')", name=op.f("ck_cases_status")
         ),
+        sa.CheckConstraint("outcome IN (0, 1, 2)", name=op.f("ck_cases_outcome")),
         sa.ForeignKeyConstraint(["claimed_by"], ["users.id"], name=op.f("fk_cases_claimed_by")),
         sa.ForeignKeyConstraint(
             ["resolved_by", "resolver_kind"],
@@ -356,6 +357,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.SmallInteger(), nullable=False),
         sa.Column("risk", sa.Double(), nullable=True),
         sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("outcome IN (0, 1, 2)", name=op.f("ck_alerts_outcome")),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_alerts_case_id")),
         sa.ForeignKeyConstraint(
             ["partition", "offset"],
