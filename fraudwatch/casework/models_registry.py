@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework import audit
 from fraudwatch.casework.models import ModelRow
+from fraudwatch.domain.access import Actor
 from fraudwatch.errors import Conflict, NotFound
 
 
@@ -87,4 +89,18 @@ def promote(session: Session, model_id: int, actor: str, now: datetime) -> Model
     if row.status == "champion":
         raise Conflict(f"model {row.name!r} is the champion already", {"status": row.status})
     _move(session, row, "champion", now, actor)
+    return row
+
+
+def promote_by(session: Session, model_id: int, actor: Actor, now: datetime) -> ModelRow:
+    """Promote in the name of a person, with the row in the audit log."""
+    row = promote(session, model_id, actor.name, now)
+    audit.append(
+        session,
+        at=now,
+        actor=actor,
+        action="model.promote",
+        subject=f"model:{row.id}",
+        data={"name": row.name, "sha256": row.sha256},
+    )
     return row

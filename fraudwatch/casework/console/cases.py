@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework import queue, service, views
 from fraudwatch.casework.bodies import NoteIn, ReopenIn, ResolveIn, VersionOnly
-from fraudwatch.casework.console import charts, forms
+from fraudwatch.casework.console import charts, forms, words
 from fraudwatch.casework.console.forms import Fault, Faulty, Filled, FormDep
 from fraudwatch.casework.console.render import Desk, DeskDep, go
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import Case
-from fraudwatch.casework.params import Cursor, IdPath
+from fraudwatch.casework.params import Cursor, IdPath, KeyQuery
 from fraudwatch.casework.permissions import MayReadCases, MayReopenCases, MayWorkCases
 from fraudwatch.casework.schemas import CaseDetail
 from fraudwatch.domain.access import Actor
@@ -30,6 +30,8 @@ router = APIRouter()
 
 ROWS = 50
 ROWS_OF_HISTORY = 10  # shown at once; the others unfold
+FULL_ALERTS = 1  # with every reason; the most severe comes first
+BRIEF_ALERTS = 4  # with their first reasons; the others unfold
 
 StatusChoice = Literal["open", "waiting", "held", "resolved", "all"]
 OutcomeChoice = Literal["", "review", "high_risk"]
@@ -54,6 +56,7 @@ def queue_page(
     outcome: OutcomeChoice = "",
     mine: bool = False,
     late: bool = False,
+    account_id: KeyQuery | None = None,
     cursor: Cursor = None,
     none: bool = False,
 ) -> Response:
@@ -61,18 +64,25 @@ def queue_page(
     wanted = queue.CaseFilter(
         status=_STATUSES[status],
         outcome=Outcome[outcome.upper()] if outcome else None,
+        account_id=account_id,
         claimed_by=lens.actor.user_id if mine else None,
         late=True if late else None,
     )
     page = views.case_page(
         session, lens, wanted, now=services.clock.now(), cursor=cursor, limit=ROWS
     )
-    chosen = {"status": status, "outcome": outcome, "mine": mine, "late": late}
+    chosen = {
+        "status": status,
+        "outcome": outcome,
+        "mine": mine and "true",
+        "late": late and "true",
+        "account_id": account_id,
+    }
     return desk.page(
         "queue.html",
         page=page,
         chosen=chosen,
-        filtered=chosen != {"status": "open", "outcome": "", "mine": False, "late": False},
+        filtered=status != "open" or any(chosen[name] for name in list(chosen)[1:]),
         continued=cursor is not None,
         none=none,
     )
@@ -118,7 +128,10 @@ class CasePage:
             conflict=conflict,
             news=[event for event in case.events if event.id > since] if conflict else [],
             done=done,
+            story=words.story(case.events),
             shown_history=ROWS_OF_HISTORY,
+            full_alerts=FULL_ALERTS,
+            brief_alerts=BRIEF_ALERTS,
         )
 
     def carry_out(

@@ -19,7 +19,7 @@ _THINNEST = 3.0
 
 TIMELINE_WIDTH = 720
 TIMELINE_HEIGHT = 180
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 14, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 14, 14, 26
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fraudwatch.casework import auth, users
 from fraudwatch.casework.bodies import NewPassword, SignIn
 from fraudwatch.casework.console import forms
 from fraudwatch.casework.console.forms import Fault, Faulty, Filled, FormDep
-from fraudwatch.casework.console.render import ConsoleDep, DeskDep, Shell, go
+from fraudwatch.casework.console.render import ConsoleDep, Desk, DeskDep, Shell, go
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.permissions import PUBLIC, AnySignedIn
 from fraudwatch.casework.session_cookie import WRONG, drop_session_cookie, set_session_cookie
@@ -89,7 +89,7 @@ def sign_out(identity: AnySignedIn, services: ServicesDep, session: SessionDep) 
 @router.get("/password")
 def password_page(desk: DeskDep, changed: bool = False) -> Response:
     """The form; the only page for those whose password was given to them."""
-    return desk.page("password.html", filled=Filled(), changed=changed, users=users)
+    return _password_page(desk, Filled(), changed=changed)
 
 
 @router.post("/password")
@@ -116,5 +116,16 @@ def change_password(
             raise Faulty([Fault("current", "The current password is wrong.")])
     except Faulty as wrong:
         filled = Filled({}, wrong.faults, "password")
-        return desk.page("password.html", 422, filled=filled, changed=False, users=users)
+        return _password_page(desk, filled)
     return go("/" if desk.identity.must_change_password else "/password?changed=true")
+
+
+def _password_page(desk: Desk, filled: Filled, *, changed: bool = False) -> Response:
+    return desk.page(
+        "password.html",
+        422 if filled.faults else 200,
+        filled=filled,
+        changed=changed,
+        user=desk.identity.actor.name,
+        users=users,
+    )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from fraudwatch.casework.console import cases, entry, render
+from fraudwatch.casework.console import cases, entry, records, render, steering
 
 router = APIRouter(include_in_schema=False)
-for part in (entry, cases):
+for part in (entry, cases, records, steering):
     router.include_router(part.router)
 
 

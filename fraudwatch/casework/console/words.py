@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -105,6 +107,32 @@ def event(found: EventOut) -> str:
     if found.kind == "resolved":
         return f"Resolved as {found.resolution}"
     return _EVENTS.get(found.kind, found.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event, or a run of payments that were added one after the other."""
+
+    event: EventOut
+    payments: int = 0
+
+    @property
+    def text(self) -> str:
+        """What happened, in a few words."""
+        return f"{self.payments} payments added" if self.payments > 1 else event(self.event)
+
+
+def story(events: Sequence[EventOut]) -> list[Happening]:
+    """The events, oldest first; runs of added payments become one, at the time of its last."""
+    told: list[Happening] = []
+    for found in events:
+        if found.kind != "alert_added":
+            told.append(Happening(found))
+        elif told and told[-1].payments:
+            told[-1] = Happening(found, told[-1].payments + 1)
+        else:
+            told.append(Happening(found, 1))
+    return told
 
 
 def reason_title(code: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fraudwatch.casework import audit, models_registry, policies
+from fraudwatch.casework import models_registry, policies
 from fraudwatch.casework.bodies import PolicyIn
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.models import ModelRow
@@ -88,16 +88,7 @@ def promote(
     model_id: IdPath, lens: MayPromoteModels, services: ServicesDep, session: SessionDep
 ) -> ModelOut:
     """The model becomes champion from the workers' next batch on; the one before retires."""
-    now = services.clock.now()
-    row = models_registry.promote(session, model_id, lens.actor.name, now)
-    audit.append(
-        session,
-        at=now,
-        actor=lens.actor,
-        action="model.promote",
-        subject=f"model:{row.id}",
-        data={"name": row.name, "sha256": row.sha256},
-    )
+    row = models_registry.promote_by(session, model_id, lens.actor, services.clock.now())
     return _shown(row)
 
 

@@ -1,6 +1,6 @@
 // Comfort only: every page does all of its work without this file.
 
-const inField = (target) => target.closest("input, textarea, select, dialog") !== null;
+const inField = (target) => target.closest("input, textarea, select, dialog[open]") !== null;
 
 const rows = () => [...document.querySelectorAll("[data-row] a[href]")];
 
