@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from time import perf_counter
 
 import numpy as np
@@ -49,7 +50,7 @@ from fraudwatch.telemetry import (
     STAGE_SECONDS,
     TRANSACTIONS,
 )
-from streams.arrivals import read
+from streams.arrivals import Arrivals, read
 from streams.source import Publisher, RecordBatch
 
 log = logging.getLogger(__name__)
@@ -160,38 +161,15 @@ class ForwardPath:
         batches: Sequence[RecordBatch],
         policy: Policy,
     ) -> Prepared:
+        """Steps 2 to 5. Nothing is written; memory moves on in step 3."""
         started = self._monotonic()
         now = self._clock.now()
-        settings = self._settings
-
-        def decoded(value: bytes) -> Transaction:
-            return decode(
-                value,
-                now=now,
-                max_bytes=settings.max_message_bytes,
-                max_future_seconds=settings.max_future_seconds,
-            )
-
         fresh = [b for b in batches if b.next_offset > self.memory[b.partition].next_offset]
-        arrivals = [read(b, self.memory[b.partition].next_offset, decoded) for b in fresh]
-        BATCH_ROWS.observe(sum(len(a.offsets) for a in arrivals))
+        arrivals = self._arrivals(fresh, now)
+        transactions = [t for arrived in arrivals for t in arrived.items]
         started = self._stage("decode", started)
-        with connect_errors(), self._sessions() as session:
-            reject_repeats(session, arrivals)
-        for arrived in arrivals:
-            self.memory[arrived.partition].guard.observe(arrived.offsets, arrived.rejected)
-        started = self._stage("repeats", started)
 
-        spec = self._scorers.spec
-        values, histories, parts = [], [], []
-        for arrived in arrivals:
-            columns = from_transactions(arrived.items, spec)
-            found = self.memory[arrived.partition].state.extend(columns, self._scorers.profiles)
-            values.append(found.values)
-            histories.append(found.history_count)
-            parts.append((arrived.partition, columns))
-        features = np.concatenate([np.empty((0, len(spec.names))), *values])
-        history = np.concatenate([np.empty(0, dtype=np.int64), *histories])
+        features, history, parts = self._features(arrivals)
         started = self._stage("features", started)
 
         scores = self._scorers.score(features)
@@ -200,7 +178,6 @@ class ForwardPath:
             DETECTOR_FAILURES.inc(unscored)
         started = self._stage("score", started)
 
-        transactions = [t for arrived in arrivals for t in arrived.items]
         outcomes = decide(
             policy,
             self._key,
@@ -215,7 +192,7 @@ class ForwardPath:
             transactions,
             [payload for a in arrivals for payload in a.payloads],
             features,
-            spec.version,
+            self._scorers.spec.version,
             scores.anomaly,
             scores.risk,
             scores.challenger_risk,
@@ -228,7 +205,49 @@ class ForwardPath:
         )
         alerts = intake.new_alerts(scored, policy, self._key)
         self._stage("policy", started)
-        moves, gaps = [], []
+        return Prepared(wanted, scored, alerts, self._checkpoint(fresh, arrivals))
+
+    def _arrivals(self, fresh: Sequence[RecordBatch], now: datetime) -> list[Arrivals[Transaction]]:
+        """The transactions not taken in yet; what cannot be used, or comes twice, is rejected."""
+        settings = self._settings
+
+        def decoded(value: bytes) -> Transaction:
+            return decode(
+                value,
+                now=now,
+                max_bytes=settings.max_message_bytes,
+                max_future_seconds=settings.max_future_seconds,
+            )
+
+        arrivals = [read(b, self.memory[b.partition].next_offset, decoded) for b in fresh]
+        BATCH_ROWS.observe(sum(len(a.offsets) for a in arrivals))
+        with connect_errors(), self._sessions() as session:
+            reject_repeats(session, arrivals)
+        for arrived in arrivals:
+            self.memory[arrived.partition].guard.observe(arrived.offsets, arrived.rejected)
+        return arrivals
+
+    def _features(
+        self, arrivals: Sequence[Arrivals[Transaction]]
+    ) -> tuple[FloatArray, npt.NDArray[np.int64], list[tuple[int, Columns]]]:
+        """Features (n, d), earlier transactions of each account (n), and each partition's rows."""
+        spec = self._scorers.spec
+        values, histories, parts = [], [], []
+        for arrived in arrivals:
+            columns = from_transactions(arrived.items, spec)
+            found = self.memory[arrived.partition].state.extend(columns, self._scorers.profiles)
+            values.append(found.values)
+            histories.append(found.history_count)
+            parts.append((arrived.partition, columns))
+        features = np.concatenate([np.empty((0, len(spec.names))), *values])
+        return features, np.concatenate([np.empty(0, dtype=np.int64), *histories]), parts
+
+    def _checkpoint(
+        self, fresh: Sequence[RecordBatch], arrivals: Sequence[Arrivals[Transaction]]
+    ) -> Checkpoint:
+        """Where the partitions move to, and which offsets gave no row."""
+        moves: list[offsets.Advance] = []
+        gaps: list[offsets.Gap] = []
         for batch in fresh:
             memory = self.memory[batch.partition]
             first = memory.begins_at(batch)
@@ -248,10 +267,8 @@ class ForwardPath:
                     "messages expired before they were read",
                     extra={"data": {"partition": gap.partition, "from": gap.first_offset}},
                 )
-        rejected = [r for a in arrivals for r in a.rejected]
-        return Prepared(
-            wanted, scored, alerts, Checkpoint(self._topic, tuple(moves), rejected, gaps)
-        )
+        rejected = [r for arrived in arrivals for r in arrived.rejected]
+        return Checkpoint(self._topic, moves, rejected, gaps)
 
     def _reasons(
         self, features: FloatArray, parts: Sequence[tuple[int, Columns]], outcomes: Outcomes
