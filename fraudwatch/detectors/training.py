@@ -45,6 +45,8 @@ SIZES_AND_CALENDAR = (
     *(f"merchant_{what}" for what in ("count_1d", "count_7d", "count_30d", "mean_30d")),
     *("account_count", "account_age_days", "hour_of_day", "night", "weekend"),
 )
+# Within minutes nearly always 1; what they add, the day's windows say too. The trees see them.
+BRIEF_SPREAD = ("merchants_10m", "countries_10m", "devices_10m", "countries_1h", "devices_1h")
 LIBRARIES = ("numpy", "scikit-learn", "pyod", "lightgbm", "numba")
 
 
@@ -63,7 +65,7 @@ class TrainingConfig:
     """
 
     detectors: tuple[str, ...] = ("iforest", "pca")
-    left_out: tuple[str, ...] = SIZES_AND_CALENDAR
+    left_out: tuple[str, ...] = (*SIZES_AND_CALENDAR, *BRIEF_SPREAD)
     clip: float = 8.0
     most_training_rows: int = 100_000
     most_reference_rows: int = 100_000

@@ -68,21 +68,17 @@ def _windows() -> list[Feature]:
                 own_range=own,
             ),
         ]
-    for what, plural, windows in (
-        ("merchants", "merchants", ("1h", "24h", "7d", "30d")),
-        ("countries", "countries", ("24h", "7d", "30d")),
-        ("devices", "devices", ("24h", "7d", "30d")),
-    ):
+    for what in ("merchants", "countries", "devices"):
         made += [
             Feature(
                 f"{what}_{window}",
                 "count",
-                f"number of different {plural} among the account's transactions in "
+                f"number of different {what} among the account's transactions in "
                 f"(t - {window}, t], this one included; those without one do not count",
-                f"{{value}} different {plural} in the last {WINDOW_WORDS[window]}",
+                f"{{value}} different {what} in the last {WINDOW_WORDS[window]}",
                 own_range=window != "30d",
             )
-            for window in windows
+            for window in WINDOW_WORDS
         ]
     return made
 

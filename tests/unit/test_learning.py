@@ -171,7 +171,9 @@ def test_how_long_the_service_has_run_teaches_nothing() -> None:
 def test_the_clearest_frauds_still_rank_among_themselves() -> None:
     """Counting alone would give everything above the reference scores one and the same rank."""
     history = made_up(4000)
-    truth = np.where(history.features[:, 0] > 1, FRAUD, LEGITIMATE).astype(np.int8)
+    # Overlapping, so that the trees' scores spread: a clean cut gives all frauds one score.
+    blurred = history.features[:, 0] + np.random.default_rng(3).normal(size=4000)
+    truth = np.where(blurred > 2, FRAUD, LEGITIMATE).astype(np.int8)
     part = train(replace(history, fraud=truth), seed=1, config=QUICK).labelled
     assert part is not None
     scores = part.reference.scores
@@ -180,5 +182,5 @@ def test_the_clearest_frauds_still_rank_among_themselves() -> None:
     assert (np.diff(logs) >= 0).all()
     beyond = raw > scores[-1]
     assert (np.diff(logs[beyond]) > 0).all()
-    common = raw <= scores[-(len(scores) // 50)]
+    common = raw <= scores[-(len(scores) // 10)]
     assert np.array_equal(logs[common], counted[common])
