@@ -35,7 +35,7 @@ from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.ledger import Scored
 from fraudwatch.casework.repeats import reject_repeats
 from fraudwatch.clock import Clock
-from fraudwatch.domain.decision import Outcome, Reason, Rule, Versions
+from fraudwatch.domain.decision import Outcome, Reason, Versions
 from fraudwatch.domain.transaction import Transaction, decode
 from fraudwatch.errors import Fenced, Unavailable
 from fraudwatch.features.columns import Columns, from_transactions
@@ -274,23 +274,23 @@ class ForwardPath:
         self, features: FloatArray, parts: Sequence[tuple[int, Columns]], outcomes: Outcomes
     ) -> dict[int, tuple[Reason, ...]]:
         """Reasons for the rows that go to people, with what is normal for their accounts."""
-        to_people = (outcomes.outcome > Outcome.AUTO_CLEAR) | (outcomes.rule == Rule.BLIND_SPOT)
+        chosen = outcomes.to_people()
         champion = self._scorers.champion
-        if champion is None or not to_people.any():
+        if champion is None or not len(chosen):
             return {}
         low, high = [], []
         begin = 0
         for partition, columns in parts:
-            rows = np.flatnonzero(to_people[begin : begin + len(columns)])
+            end = begin + len(columns)
+            rows = chosen[(chosen >= begin) & (chosen < end)] - begin
             bounds = self.memory[partition].state.normal_range(columns.take(rows))
             low.append(bounds[0])
             high.append(bounds[1])
-            begin += len(columns)
-        rows = np.flatnonzero(to_people)
+            begin = end
         found = champion.reasons(
-            features[rows], np.concatenate(low), np.concatenate(high), top=_REASONS
+            features[chosen], np.concatenate(low), np.concatenate(high), top=_REASONS
         )
-        return dict(zip(rows.tolist(), found, strict=True))
+        return dict(zip(chosen.tolist(), found, strict=True))
 
     # -- the one transaction ----------------------------------------------------------------
 

@@ -19,9 +19,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework.models import LedgerRow
-from fraudwatch.domain.decision import Outcome, Reason, Rule, Versions
+from fraudwatch.domain.decision import Outcome, Reason, Versions
 from fraudwatch.domain.transaction import Transaction, decode
 from fraudwatch.errors import FraudwatchError
+from fraudwatch.policy.rules import Outcomes
 from streams.source import Message
 
 COLUMNS = (
@@ -94,9 +95,9 @@ class Scored:
         return len(self.offsets)
 
     def alerts(self) -> list[int]:
-        """Rows that go to people: referred, or drawn for the blind-spot sample."""
-        alerts = (self.outcome > Outcome.AUTO_CLEAR) | (self.rule == Rule.BLIND_SPOT)
-        return np.flatnonzero(alerts).tolist()
+        """Rows that go to people."""
+        rows: list[int] = Outcomes(self.outcome, self.rule).to_people().tolist()
+        return rows
 
 
 def _text(value: str | None) -> str:

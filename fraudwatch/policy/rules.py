@@ -47,6 +47,10 @@ class Outcomes:
     outcome: npt.NDArray[np.int8]
     rule: npt.NDArray[np.int8]
 
+    def to_people(self) -> npt.NDArray[np.intp]:
+        """Rows that go to people: referred, or drawn for the blind-spot sample."""
+        return np.flatnonzero((self.outcome > Outcome.AUTO_CLEAR) | (self.rule == Rule.BLIND_SPOT))
+
 
 def draw(key: bytes, transaction_id: str) -> float:
     """A number in [0, 1) that depends on the key and the transaction alone.
