@@ -62,6 +62,7 @@ def sign_in(page: Page, address: str) -> None:
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Queue")
+    page.wait_for_load_state("load")  # keys work once the page's modules have run
 
 
 def decide(page: Page) -> None:
