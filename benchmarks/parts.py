@@ -1,0 +1,94 @@
+"""What benchmarks start: a broker, a database, a model of the simulator's world, messages."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from fraudwatch.casework import db, models_registry
+from fraudwatch.casework.embedded import start_embedded, stop_embedded
+from fraudwatch.clock import SystemClock
+from fraudwatch.detectors import bundle, training
+from fraudwatch.features.catalogue import FeatureSpec
+from fraudwatch.features.offline import compute_features
+from fraudwatch.settings import Settings, load_settings
+from streams.simulator.config import WorldConfig
+from streams.simulator.live import transaction_messages
+from streams.simulator.world import World
+from streams.source import Message
+from tests.kafka_broker import Broker
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+TRAINING_DAYS = 20
+KEY = b"k" * 32
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Servers that run, and the settings that name them."""
+
+    settings: Settings
+    engine: Engine
+    bootstrap: str
+
+
+@contextmanager
+def running(**overrides: object) -> Iterator[Parts]:
+    """A broker and an embedded database in a temporary folder, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="fraudwatch-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "data").mkdir()
+        broker = Broker(folder / "kafka")
+        broker.start()
+        try:
+            url = start_embedded(folder / "data").set(drivername="postgresql+psycopg")
+            engine = db.open_engine(url)
+            db.migrate(engine)
+            settings = load_settings(
+                data_dir=folder / "data",
+                database_url=url.render_as_string(hide_password=False),
+                stream_url=f"kafka://{broker.bootstrap}",
+                secret_key=KEY.decode(),
+                **overrides,
+            )
+            yield Parts(settings, engine, broker.bootstrap)
+            engine.dispose()
+            stop_embedded(folder / "data")
+        finally:
+            broker.stop()
+
+
+def make_champion(parts: Parts, customers: int) -> World:
+    """Train a model without labels on the world's first days and let it decide."""
+    world = World(WorldConfig(seed=1, customers=customers))
+    frame = world.generate(START, START + timedelta(days=TRAINING_DAYS))
+    spec = FeatureSpec()
+    features = compute_features(frame, spec).values
+    split = int(len(features) * 0.7)
+    model = training.fit(features[:split], features[split:], spec, seed=1, name="first")
+    folder = parts.settings.models_dir / "first"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sha256 = bundle.save(model, folder)
+    now = SystemClock().now()
+    with db.session_factory(parts.engine).begin() as session:
+        row = models_registry.register(session, "first", sha256, {}, now)
+        models_registry.promote(session, row.id, "benchmark", now)
+    return world
+
+
+def stream_of(world: World, rows: int) -> list[Message]:
+    """About so many messages of the days after the training window, in order of time."""
+    begin = START + timedelta(days=TRAINING_DAYS)
+    messages: list[Message] = []
+    while len(messages) < rows:
+        end = begin + timedelta(days=1)
+        messages += transaction_messages(world.generate(begin, end))
+        begin = end
+    return messages[:rows]
