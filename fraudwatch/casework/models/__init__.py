@@ -13,6 +13,8 @@ from fraudwatch.casework.models.people import ApiToken, AuditRow, User, UserSess
 from fraudwatch.casework.models.steering import ModelRow, PolicyRow
 from fraudwatch.casework.models.stream import (
     DeadLetter,
+    DeadLetterAccept,
+    DeadLetterReplay,
     LedgerRow,
     OutboxRow,
     ProfileVersion,
@@ -30,6 +32,8 @@ __all__ = [
     "Case",
     "CaseEvent",
     "DeadLetter",
+    "DeadLetterAccept",
+    "DeadLetterReplay",
     "LabelRow",
     "LedgerRow",
     "ModelRow",

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -48,6 +49,10 @@ class StreamGap(Base):
     first_offset: Mapped[int] = mapped_column(primary_key=True)
     next_offset: Mapped[int]
     reason: Mapped[str]  # empty: holds no message; expired: gone before it was read
+    # A person has seen that messages expired unread; `verify` is content with it from then on.
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None]
+    why: Mapped[str | None]
     __table_args__ = (
         CheckConstraint("first_offset < next_offset", name="order"),
         CheckConstraint("reason IN ('empty', 'expired')", name="reason"),
@@ -55,7 +60,12 @@ class StreamGap(Base):
 
 
 class DeadLetter(Base):
-    """A message that could not be used, with its reason and raw bytes."""
+    """A message that could not be used, with its reason and raw bytes. Append-only.
+
+    `size` is how many bytes the value had: more than `raw` holds where that was cut. Unknown (null)
+    for a damaged range. `replay_of` is the offset, in the same partition, of the dead letter that
+    this message was a replay of.
+    """
 
     __tablename__ = "dead_letters"
     topic: Mapped[str] = mapped_column(primary_key=True)
@@ -68,7 +78,50 @@ class DeadLetter(Base):
     detail: Mapped[str] = mapped_column(default="", server_default="")
     raw: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    __table_args__ = (CheckConstraint('"offset" < next_offset', name="order"),)
+    key: Mapped[bytes | None]
+    size: Mapped[int | None]
+    replay_of: Mapped[int | None]
+    __table_args__ = (
+        CheckConstraint('"offset" < next_offset', name="order"),
+        Index("ix_dead_letters_created_at", "created_at", "topic", "partition", "offset"),
+        Index(
+            "ix_dead_letters_replay_of",
+            "topic",
+            "partition",
+            "replay_of",
+            postgresql_where=text("replay_of IS NOT NULL"),
+        ),
+    )
+
+
+class DeadLetterReplay(Base):
+    """A dead letter that was put on its topic again: once at most. Append-only."""
+
+    __tablename__ = "dead_letter_replays"
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    offset: Mapped[int] = mapped_column(primary_key=True)
+    replayed_at: Mapped[datetime]
+    replayed_by: Mapped[str]
+    why: Mapped[str]
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["topic", "partition", "offset"],
+            ["dead_letters.topic", "dead_letters.partition", "dead_letters.offset"],
+        ),
+    )
+
+
+class DeadLetterAccept(Base):
+    """Bad messages below an offset that a person looked at: no limit counts them. Append-only."""
+
+    __tablename__ = "dead_letter_accepts"
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    until_offset: Mapped[int] = mapped_column(primary_key=True)
+    accepted_at: Mapped[datetime]
+    accepted_by: Mapped[str]
+    why: Mapped[str]
 
 
 class LedgerRow(Base):
@@ -140,6 +193,7 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     topic: Mapped[str]
+    partition: Mapped[int | None] = mapped_column(Integer)  # null: that of the key
     key: Mapped[str | None]
     message_id: Mapped[str]  # header, for consumers to deduplicate
     payload: Mapped[bytes]
