@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Text, any_, literal, select
+from sqlalchemy import Row, Text, any_, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
@@ -283,6 +284,37 @@ def decisions(scored: Scored) -> dict[int, list[Message]]:
     return messages
 
 
+DECISION_COLUMNS = (
+    LedgerRow.transaction_id,
+    LedgerRow.account_id,
+    LedgerRow.outcome,
+    LedgerRow.risk,
+    LedgerRow.model_id,
+    LedgerRow.policy_id,
+    LedgerRow.profile_version,
+    LedgerRow.scored_at,
+    LedgerRow.reasons,
+)
+
+
+def decision_of(row: Row[Any]) -> DecisionMessage:
+    """What was told of a ledger row, from its `DECISION_COLUMNS`."""
+    decision, word = _decision(row.outcome)
+    reasons = row.reasons if row.reasons and row.outcome > Outcome.AUTO_CLEAR else []
+    return DecisionMessage(
+        row.transaction_id,
+        row.account_id,
+        decision,
+        word,
+        row.risk,
+        row.model_id,
+        row.policy_id,
+        row.profile_version,
+        row.scored_at,
+        _brief(reasons),
+    )
+
+
 def unpublished(
     session: Session, partition: int, start: int, end: int, chunk: int = 5000
 ) -> Iterator[tuple[int, list[Message]]]:
@@ -293,41 +325,11 @@ def unpublished(
     at = start
     while at < end:
         rows = session.execute(
-            select(
-                LedgerRow.offset,
-                LedgerRow.transaction_id,
-                LedgerRow.account_id,
-                LedgerRow.outcome,
-                LedgerRow.risk,
-                LedgerRow.model_id,
-                LedgerRow.policy_id,
-                LedgerRow.profile_version,
-                LedgerRow.scored_at,
-                LedgerRow.reasons,
-            )
+            select(LedgerRow.offset, *DECISION_COLUMNS)
             .where(LedgerRow.partition == partition, LedgerRow.offset >= at, LedgerRow.offset < end)
             .order_by(LedgerRow.offset)
             .limit(chunk)
         ).all()
-        messages = []
-        for row in rows:
-            decision, word = _decision(row.outcome)
-            reasons = row.reasons if row.reasons and row.outcome > Outcome.AUTO_CLEAR else []
-            messages.append(
-                _message(
-                    DecisionMessage(
-                        row.transaction_id,
-                        row.account_id,
-                        decision,
-                        word,
-                        row.risk,
-                        row.model_id,
-                        row.policy_id,
-                        row.profile_version,
-                        row.scored_at,
-                        _brief(reasons),
-                    )
-                )
-            )
+        messages = [_message(decision_of(row)) for row in rows]
         at = rows[-1].offset + 1 if len(rows) == chunk else end
         yield at, messages
