@@ -283,7 +283,7 @@ class ForwardPath:
         for partition, columns in parts:
             end = begin + len(columns)
             rows = chosen[(chosen >= begin) & (chosen < end)] - begin
-            bounds = self.memory[partition].state.normal_range(columns.take(rows))
+            bounds = self.memory[partition].state.normal_range(rows)
             low.append(bounds[0])
             high.append(bounds[1])
             begin = end

@@ -50,11 +50,11 @@ COUNT, SUM, MAX, MERCHANTS, COUNTRIES, DEVICES = range(6)
 
 # Measures of the account's past (columns of `Measures.past`, in the order of `layout.PAST`).
 (SINCE, MEAN, DEVIATION, BELOW, SAME_HOUR, SAME_WEEKDAY, FIRST) = range(7)
-(BEFORE, AGE, KM, SPEED, PAST_MAX) = range(12, 17)
+(BEFORE, AGE, KM, SPEED, PAST_MAX, LATE) = range(12, 18)
 
 
 @njit(cache=True, nogil=True)
-def _narrow(value):  # type: ignore[no-untyped-def]
+def narrow(value):  # type: ignore[no-untyped-def]
     """A 64-bit id as 32 bits, 0 only for 0. Narrow ids stay as they are."""
     key = np.int64((value ^ (value >> np.uint64(32))) & np.uint64(0xFFFFFFFF))
     if key == 0 and value != np.uint64(0):
@@ -129,6 +129,17 @@ def _place_account(pools, account):  # type: ignore[no-untyped-def]
     record.count = record.length = record.room = record.known = record.slots = 0
     record.latitude = record.longitude = 0.0
     return number
+
+
+@njit(cache=True, nogil=True)
+def numbers_of(index, accounts, ids, numbers):  # type: ignore[no-untyped-def]
+    """Fill in the number of each account, -1 for unknown ones."""
+    mask = len(index) - 1
+    for i in range(len(ids)):
+        place = np.int64(ids[i] & np.uint64(mask))
+        while index[place] >= 0 and accounts[index[place]].id != ids[i]:
+            place = (place + 1) & mask
+        numbers[i] = index[place]
 
 
 @njit(cache=True, nogil=True)
@@ -330,7 +341,7 @@ def advance(pools: Pools, rows: Rows, measures: Measures, begin: int) -> tuple[i
         past = measures.past[i]
         more = 0
         for d in range(6):
-            keys[d] = _narrow(rows.values[i, d])
+            keys[d] = narrow(rows.values[i, d])
             past[FIRST + d] = 0.0
             if keys[d] == 0:
                 continue
@@ -348,6 +359,7 @@ def advance(pools: Pools, rows: Rows, measures: Measures, begin: int) -> tuple[i
         position = _walk(pools, record, latest, time, amount, keys, measures.windows[i], past)
         past[BEFORE] = record.count
         past[AGE] = max(0, time - record.first) if record.count > 0 else 0
+        past[LATE] = latest - time
         past[KM] = past[SPEED] = 0.0
         placed = not (math.isnan(rows.latitude[i]) or math.isnan(rows.longitude[i]))
         if placed:

@@ -48,6 +48,7 @@ PAST = (
     "km",
     "speed",
     "max",  # largest amount of the past 30 days, 1e-4
+    "late",  # microseconds behind the account's latest, 0 for its latest
 )
 
 

@@ -40,7 +40,7 @@ def compute_features(
         raise Invalid("features of a frame: it must be sorted by event_time")
     state = AccountState(spec)
     values = np.empty((len(frame), len(spec.names)))
-    history_count = np.empty(len(frame), dtype=np.int64)
+    history_count, late_us = np.empty((2, len(frame)), dtype=np.int64)
     labels = _label_events(frame, columns, known_frauds)
     past: list[tuple[int, p.DayTable]] = []
     for begin, end in pairwise([*np.unique(days, return_index=True)[1], len(frame)]):
@@ -54,10 +54,11 @@ def compute_features(
         rows = columns.take(slice(begin, end))
         batch = state.extend(rows, profiles)
         values[begin:end], history_count[begin:end] = batch.values, batch.history_count
+        late_us[begin:end] = batch.late_us
         past.append((day, p.day_table(rows)))
         if progress is not None:
             progress(int(end))
-    return FeatureBatch(values, history_count)
+    return FeatureBatch(values, history_count, late_us)
 
 
 class _LabelEvents:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,22 +45,36 @@ def grown(pools: Pools, short: int) -> Pools:
     return pools._replace(accounts=accounts, places=places)
 
 
-def history_before(pools: Pools, account: np.uint64, time_us: np.int64) -> NDArray[np.void]:
-    """The account's history before a moment, oldest first; empty for an unknown account."""
-    mask = len(pools.places) - 1
-    place = int(account) & mask
-    while (number := int(pools.places[place])) >= 0:
-        record = pools.accounts[number]
-        if record["id"] == account:
-            end = int(record["history"] + record["length"])
-            begin = max(int(record["history"]), end - k.KEEP)
-            rows = pools.history[begin:end]
-            times = rows["time"]
-            oldest = max(record["latest"], time_us) - k.RETAIN
-            live = (times > oldest) & (times < time_us)
-            return np.asarray(rows[live])
-        place = (place + 1) & mask
-    return pools.history[:0]
+class Histories(NamedTuple):
+    """Histories of some accounts, one after the other: `rows` of `HISTORY`, oldest first, at most
+    `KEEP + 1` each; how many each has; each one's `latest`, `kernel.NEVER` for an unknown account.
+
+    A history may begin with rows that are too old to count.
+    """
+
+    rows: NDArray[np.void]
+    lengths: NDArray[np.int64]
+    latest: NDArray[np.int64]
+
+    def of(self, place: int) -> tuple[NDArray[np.void], int]:
+        """One account's rows and latest time."""
+        begin = int(self.lengths[:place].sum())
+        return self.rows[begin : begin + int(self.lengths[place])], int(self.latest[place])
+
+
+def histories(pools: Pools, ids: NDArray[np.uint64]) -> Histories:
+    """Copies of the accounts' histories, in the order of `ids`."""
+    numbers = np.empty(len(ids), dtype=np.int64)
+    k.numbers_of(pools.places, pools.accounts, ids, numbers)
+    known = numbers >= 0
+    records = pools.accounts[numbers[known]]
+    lengths, latest = np.zeros(len(ids), dtype=np.int64), np.full(len(ids), k.NEVER)
+    lengths[known] = np.minimum(records["length"], k.KEEP + 1)
+    latest[known] = records["latest"]
+    ends = np.zeros(len(ids), dtype=np.int64)
+    ends[known] = records["history"] + records["length"]
+    owner, rank = _members(lengths)
+    return Histories(pools.history[(ends - lengths)[owner] + rank], lengths, latest)
 
 
 def dump(pools: Pools, version: str) -> bytes:

@@ -14,6 +14,7 @@ from fraudwatch.features.catalogue import FeatureSpec, describe
 from fraudwatch.features.columns import Columns
 from fraudwatch.features.formulas import feature_matrix
 from fraudwatch.features.layout import HISTORY, PAST, Measures, Rows
+from fraudwatch.features.pasts import Pasts
 from fraudwatch.features.profiles import EMPTY_PROFILES, MerchantProfiles
 
 MIN_HISTORY = 5
@@ -23,10 +24,12 @@ LOW, HIGH = 0.05, 0.95
 @dataclass(frozen=True, eq=False)
 class FeatureBatch:
     """`values` float64[n, d] in the order of `spec.names`; `history_count` int64[n]: the account's
-    transactions before the row, ever."""
+    transactions before the row, ever. `late_us` int64[n]: microseconds between the row and the
+    latest of its account so far, 0 where it is the latest itself."""
 
     values: NDArray[np.float64]
     history_count: NDArray[np.int64]
+    late_us: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -44,6 +47,7 @@ class AccountState:
     def __init__(self, spec: FeatureSpec) -> None:
         self.spec = spec
         self._pools = snapshot.empty_pools()
+        self._batch: Pasts | None = None
 
     def __len__(self) -> int:
         """Number of accounts."""
@@ -56,36 +60,42 @@ class AccountState:
 
     def extend(self, columns: Columns, profiles: MerchantProfiles) -> FeatureBatch:
         """Features of each row in order, each computed before the row joins its account's past."""
+        self._batch = Pasts(self._pools, columns)
         measures = self._advance(columns)
         return FeatureBatch(
             feature_matrix(columns, measures, profiles, self.spec),
             measures.past[:, k.BEFORE].astype(np.int64),
+            measures.past[:, k.LATE].astype(np.int64),
         )
 
     def absorb(self, columns: Columns) -> None:
         """Let rows join their accounts' pasts, as `extend` does, without making features."""
+        self._batch = None
         self._advance(columns)
 
-    def normal_range(self, columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What is normal for each row's account: low and high, float64[n, d], NaN where unknown.
+    def normal_range(
+        self, rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What was normal for the accounts of rows of the batch that `extend` took last: low and
+        high, float64[n, d], NaN where unknown.
 
-        The 5 % and 95 % quantiles of the feature over the account's transactions in (t - 30d, t),
-        recomputed from its history, for features with `own_range`. Unknown with fewer than
-        `MIN_HISTORY` of them. Takes about 0.2 ms a row: meant for alerts, whether their rows have
-        joined the past or not.
+        The 5 % and 95 % quantiles of the feature over the account's transactions in (t - 30d, t)
+        that were received before the row, recomputed from its history, for features with
+        `own_range`. Unknown with fewer than `MIN_HISTORY` of them. Takes about 0.2 ms a row: meant
+        for alerts.
         """
-        low = np.full((len(columns), len(self.spec.names)), np.nan)
+        low = np.full((len(rows), len(self.spec.names)), np.nan)
         high = low.copy()
+        if self._batch is None:
+            raise RuntimeError("normal ranges are of rows that `extend` took last")
         own = np.flatnonzero([describe(name).own_range for name in self.spec.names])
-        pasts = [
-            snapshot.history_before(self._pools, columns.account[row], columns.time_us[row])
-            for row in range(len(columns))
-        ]
+        pasts = self._batch.of(self._pools, rows)
+        times = self._batch.times(rows)
         values = AccountState(self.spec).extend(self._again(pasts), EMPTY_PROFILES).values[:, own]
         end = 0
         for row, past in enumerate(pasts):
             end += len(past)
-            recent = int((past["time"] > columns.time_us[row] - k.LONGEST).sum())
+            recent = int((past["time"] > times[row] - k.LONGEST).sum())
             if recent >= MIN_HISTORY:
                 ranked = np.sort(values[end - recent : end], axis=0)
                 low[row, own] = _quantile(ranked, LOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from fraudwatch.domain.transaction import Transaction
 from fraudwatch.errors import BundleError
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_transactions
-from fraudwatch.features.kernel import KEEP
+from fraudwatch.features.kernel import DAY, KEEP
 from fraudwatch.features.profiles import EMPTY_PROFILES
 from fraudwatch.features.state import AccountState
 from tests.features_reference import RATES, START, WINDOWS, Reference, by_name, transactions
@@ -203,20 +204,20 @@ def test_account_with_very_many_payments_stays_bounded() -> None:
     assert state.memory_bytes == size
 
 
+def ranges(state: AccountState, made: list[Transaction]) -> np.ndarray:
+    """Low and high of each row, for rows taken as one batch."""
+    state.extend(columns_of(made), EMPTY_PROFILES)
+    return np.array(state.normal_range(np.arange(len(made))))
+
+
 @settings(max_examples=30, deadline=None)
 @given(transactions(late=False, most=40))
 def test_normal_range_is_that_of_the_past(made: list[Transaction]) -> None:
-    """Quantiles of the account's past amounts, whether or not the row has joined the past."""
+    """Quantiles of the account's past amounts."""
     if not made:
         return
-    *before, last = made
-    state = AccountState(SPEC)
-    extend(state, before)
-    row = columns_of([last])
-    low, high = state.normal_range(row)
-    extend(state, [last])
-    again = state.normal_range(row)
-    np.testing.assert_array_equal(again, (low, high))
+    last = made[-1]
+    low, high = ranges(AccountState(SPEC), made)[:, -1]
     past = [
         int(amount)
         for amount, t in zip(columns_of(made).amount_e4, made, strict=True)
@@ -229,29 +230,67 @@ def test_normal_range_is_that_of_the_past(made: list[Transaction]) -> None:
         assert np.isnan(high).all()
     else:
         expected = np.quantile(np.array(past) / 1e4, (0.05, 0.95))
-        np.testing.assert_allclose((low[0, position], high[0, position]), expected)
+        np.testing.assert_allclose((low[position], high[position]), expected)
         known = ~np.isnan(low)
         assert (low[known] <= high[known]).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(transactions(most=60), st.data())
+def test_normal_range_knows_nothing_of_what_came_after(
+    made: list[Transaction], data: st.DataObject
+) -> None:
+    """Later rows of a batch may tell of earlier times or push old ones out: no bit may change."""
+    alone = AccountState(SPEC)
+    expected = [ranges(alone, [t]) for t in made]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(made)), max_size=4)))
+    state = AccountState(SPEC)
+    found = [
+        ranges(state, made[begin:end])
+        for begin, end in zip([0, *cuts], [*cuts, len(made)], strict=True)
+    ]
+    np.testing.assert_array_equal(
+        np.concatenate(found, axis=1),
+        np.concatenate([np.empty_like(found[0][:, :0]), *expected], axis=1),
+    )
+
+
+def test_normal_range_of_an_account_with_very_many_payments() -> None:
+    """The newest KEEP of its past count, for a row alone and for one among many of its batch."""
+    made = payments(KEEP + 40, timedelta(seconds=7), merchant="m")
+    late = [msgspec.structs.replace(t, transaction_id=f"late {t.transaction_id}") for t in made]
+    made = made + late[10:12] + late[-12:-9]
+    alone, state = AccountState(SPEC), AccountState(SPEC)
+    for some in (alone, state):
+        extend(some, made[: KEEP + 20])
+    expected = np.concatenate([ranges(alone, [t]) for t in made[KEEP + 20 :]], axis=1)
+    np.testing.assert_array_equal(ranges(state, made[KEEP + 20 :]), expected)
+    assert not np.isnan(expected[:, -1]).all()
+
+
 def test_normal_range_covers_short_windows_and_not_long_ones() -> None:
     """A month's window cannot be recomputed for a month ago: unknown rather than wrong."""
-    state = AccountState(SPEC)
-    made = payments(100, timedelta(hours=12))
-    extend(state, made)
-    low, high = state.normal_range(columns_of(made[-1:]))
-    ranges = {n: (low[0, i], high[0, i]) for i, n in enumerate(SPEC.names)}
-    assert ranges["count_24h"] == (2.0, 2.0)
-    assert ranges["count_7d"] == (14.0, 14.0)
-    assert ranges["seconds_since_last"] == (43_200, 43_200)
-    assert np.isnan(ranges["count_30d"]).all()
+    low, high = ranges(AccountState(SPEC), payments(100, timedelta(hours=12)))[:, -1]
+    found = {n: (low[i], high[i]) for i, n in enumerate(SPEC.names)}
+    assert found["count_24h"] == (2.0, 2.0)
+    assert found["count_7d"] == (14.0, 14.0)
+    assert found["seconds_since_last"] == (43_200, 43_200)
+    assert np.isnan(found["count_30d"]).all()
 
 
 def test_normal_range_of_an_unknown_account_is_unknown() -> None:
-    low, high = AccountState(SPEC).normal_range(columns_of(payments(2, timedelta(0))))
-    assert low.shape == high.shape == (2, len(SPEC.names))
-    assert np.isnan(low).all()
-    assert np.isnan(high).all()
+    found = ranges(AccountState(SPEC), payments(2, timedelta(0)))
+    assert found.shape == (2, 2, len(SPEC.names))
+    assert np.isnan(found).all()
+
+
+def test_how_late_a_row_is() -> None:
+    """Measured against the latest of its account that was received before it."""
+    day = timedelta(days=1)
+    first, second, third, fourth = payments(4, day)
+    made = [first, third, second, second, fourth]
+    late = AccountState(SPEC).extend(columns_of(made), EMPTY_PROFILES).late_us
+    assert late.tolist() == [0, 0, DAY, DAY, 0]
 
 
 def test_damaged_or_foreign_dump_is_refused() -> None:
