@@ -15,13 +15,17 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import ledger, offsets
+from fraudwatch.casework import dead_letter_limits, ledger, offsets
+from fraudwatch.casework.deciders import Deciding
+from fraudwatch.casework.layouts import Layout
 from fraudwatch.casework.ledger import stored
 from fraudwatch.casework.models import Snapshot, StreamOffset
+from fraudwatch.casework.offsets import Position
 from fraudwatch.errors import BundleError, Fenced
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_transactions
 from fraudwatch.features.state import AccountState
+from fraudwatch.regroup import at_base
 from fraudwatch.telemetry import SNAPSHOT_OFFSET
 from streams.dead_letters import DeadLetterGuard
 from streams.source import RecordBatch
@@ -41,6 +45,8 @@ class PartitionMemory:
     published_offset: int
     marked_offset: int
     rows_since_snapshot: int
+    generation: int = 0
+    decided_by: Deciding | None = None
 
     def advanced(self, next_offset: int, rows: int) -> None:
         """A batch with that many ledger rows has been committed."""
@@ -60,6 +66,7 @@ class Memory:
         self._share = share
         self._consecutive = consecutive
         self._of: dict[int, PartitionMemory] = {}
+        self.layout: Layout | None = None
 
     def __getitem__(self, partition: int) -> PartitionMemory:
         return self._of[partition]
@@ -81,11 +88,18 @@ class Memory:
     def load(
         self, session: Session, partitions: Iterable[int], spec: FeatureSpec
     ) -> dict[int, int]:
-        """Load what is known of the partitions; returns the offset to read each from."""
+        """Load what is known of the partitions; returns the offset to read each from.
+
+        Raises `ConfigurationError` for a partition that the topic had not when it was recorded.
+        """
+        self.layout = layouts.current(session, self._topic)
+        layouts.admit(self.layout, partitions)
         found = offsets.positions(session, self._topic, partitions)
         session.execute(text("SET LOCAL statement_timeout = 0"))
+        deciding = deciders.latest(session, found)
+        starts = self._starts(session, found, spec)
         for partition, position in sorted(found.items()):
-            start, state = self._newest(session, partition, position.next_offset, spec)
+            start, state = starts[partition]
             rows = 0
             for chunk in ledger.replay(session, partition, start, position.next_offset):
                 columns = from_transactions([stored(past.payload) for past in chunk], spec)
@@ -93,19 +107,20 @@ class Memory:
                 rows += len(chunk)
             self._of[partition] = PartitionMemory(
                 state,
-                DeadLetterGuard(
+                dead_letter_limits.guard(
+                    session,
                     self._topic,
                     partition,
+                    position.next_offset,
                     share=self._share,
                     consecutive=self._consecutive,
-                    run=offsets.bad_run(
-                        session, self._topic, partition, position.next_offset, self._consecutive
-                    ),
                 ),
                 position.next_offset,
                 position.published_offset,
                 position.published_offset,
                 rows,
+                position.generation,
+                deciding.get(partition),
             )
             log.info(
                 "partition loaded",
@@ -120,15 +135,34 @@ class Memory:
             )
         return {partition: position.next_offset for partition, position in found.items()}
 
+    def _starts(
+        self, session: Session, found: Mapping[int, Position], spec: FeatureSpec
+    ) -> dict[int, tuple[int, AccountState]]:
+        """Where the replay of each partition begins: at its newest sound snapshot, or else where
+        the topic's layout begins, with the accounts that live in the partition since then."""
+        bases = self.layout.bases if self.layout is not None else dict.fromkeys(found, 0)
+        starts = {
+            partition: self._newest(session, partition, bases[partition], position, spec)
+            for partition, position in found.items()
+        }
+        without = [partition for partition, start in starts.items() if start is None]
+        grown = self.layout is not None and self.layout.generation > 0
+        states = at_base(session, self.layout, without, spec) if self.layout and grown else {}
+        return {
+            partition: start or (bases[partition], states.get(partition) or AccountState(spec))
+            for partition, start in starts.items()
+        }
+
     def _newest(
-        self, session: Session, partition: int, end: int, spec: FeatureSpec
-    ) -> tuple[int, AccountState]:
-        """The newest sound snapshot, or nothing: then the whole partition is replayed."""
+        self, session: Session, partition: int, base: int, position: Position, spec: FeatureSpec
+    ) -> tuple[int, AccountState] | None:
+        """The newest sound snapshot at `base` or after it."""
         snapshots = session.execute(
             select(Snapshot.next_offset, Snapshot.sha256, Snapshot.data)
             .where(
                 Snapshot.partition == partition,
-                Snapshot.next_offset <= end,
+                Snapshot.next_offset >= base,
+                Snapshot.next_offset <= position.next_offset,
                 Snapshot.features_version == spec.version,
             )
             .order_by(Snapshot.next_offset.desc())
@@ -145,7 +179,7 @@ class Memory:
                 "damaged snapshot; using the one before it",
                 extra={"data": {"partition": partition, "at": row.next_offset, "fault": fault}},
             )
-        return 0, AccountState(spec)
+        return None
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Forget partitions that another worker owns now."""
@@ -159,15 +193,15 @@ class Memory:
     def save(self, session: Session, partition: int) -> None:
         """Write a snapshot, if the partition is still this worker's; keep the newest two.
 
-        Raises `Fenced` when another worker has moved the partition's offset.
+        Raises `Fenced` when another worker has moved the partition's offset, or the topic grew.
         """
         memory = self._of[partition]
-        at = session.scalar(
-            select(StreamOffset.next_offset)
+        at = session.execute(
+            select(StreamOffset.next_offset, StreamOffset.generation)
             .where(StreamOffset.topic == self._topic, StreamOffset.partition == partition)
             .with_for_update(read=True)
-        )
-        if at != memory.next_offset:
+        ).one_or_none()
+        if at is None or tuple(at) != (memory.next_offset, memory.generation):
             raise Fenced(frozenset({partition}))
         data = memory.state.dump()
         sha256 = hashlib.sha256(data).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from fraudwatch.errors import InputError
-from streams.dead_letters import Rejected
+from streams.dead_letters import Rejected, rejected, replay_of
 from streams.source import RecordBatch
 
 T = TypeVar("T")
@@ -21,13 +21,25 @@ class Arrivals(Generic[T]):
     offsets: list[int] = field(default_factory=list)
     items: list[T] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    replays: dict[int, int] = field(default_factory=dict)
+    """By offset: of which dead letter the message is a replay."""
     rejected: list[Rejected] = field(default_factory=list)
 
     def reject(self, index: int, reason: str, name: str = "", detail: str = "") -> None:
         """Turn the decoded message at `index` into a rejected one; `drop` removes it after."""
         offset = self.offsets[index]
         self.rejected.append(
-            Rejected(self.partition, offset, offset + 1, reason, name, detail, self.payloads[index])
+            rejected(
+                self.partition,
+                offset,
+                reason,
+                value=self.payloads[index],
+                key=self.keys[index],
+                field=name,
+                detail=detail,
+                replay_of=self.replays.get(offset),
+            )
         )
 
     def drop(self, indexes: set[int]) -> None:
@@ -37,34 +49,40 @@ class Arrivals(Generic[T]):
             self.offsets = [self.offsets[i] for i in keep]
             self.items = [self.items[i] for i in keep]
             self.payloads = [self.payloads[i] for i in keep]
+            self.keys = [self.keys[i] for i in keep]
 
 
 def read(batch: RecordBatch, start: int, decode: Callable[[bytes], T]) -> Arrivals[T]:
     """Decode the messages at offsets from `start` on; earlier ones were taken in before."""
     arrivals: Arrivals[T] = Arrivals(batch.partition)
-    for offset, value in zip(batch.offsets, batch.values, strict=True):
+    if batch.headers:
+        found = zip(batch.offsets, map(replay_of, batch.headers), strict=True)
+        arrivals.replays = {offset: origin for offset, origin in found if origin is not None}
+    for offset, key, value in zip(batch.offsets, batch.keys, batch.values, strict=True):
         if offset < start:
             continue
         try:
             item = decode(value)
         except InputError as error:
             arrivals.rejected.append(
-                Rejected(
+                rejected(
                     batch.partition,
                     offset,
-                    offset + 1,
                     error.reason,
-                    error.field,
-                    error.detail,
-                    value,
+                    value=value,
+                    key=key,
+                    field=error.field,
+                    detail=error.detail,
+                    replay_of=arrivals.replays.get(offset),
                 )
             )
             continue
         arrivals.offsets.append(offset)
         arrivals.items.append(item)
         arrivals.payloads.append(value)
+        arrivals.keys.append(key)
     for damaged in batch.damaged:
-        if damaged.next_offset > start:
+        if damaged.next_offset > start and not damaged.expired:
             arrivals.rejected.append(
                 Rejected(
                     batch.partition,

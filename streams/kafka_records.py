@@ -17,10 +17,15 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
+from kafka.record.memory_records import MemoryRecords
 
 from streams.source import RAW_LIMIT, Damaged, Headers
+from streams.unpacking import Unreadable, unpack
 
 logger = logging.getLogger(__name__)
+
+RECORDS_LIMIT = 500_000
+"""Most records of one batch: each takes some 400 bytes of memory, however small it is."""
 
 Row = tuple[int, int, bytes | None, bytes, Headers]
 """Offset, milliseconds, key, value, headers."""
@@ -65,6 +70,8 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         if self.check_crcs and not batch.validate_crc():
             raise CorruptRecordError("the checksum does not fit")
         if batch.magic < 2:  # written before Kafka 0.11 and never rewritten
+            if batch.compression_type:  # the client would unpack it without limit, or loop for ever
+                raise Unreadable("a compressed batch in a format before Kafka 0.11")
             return [(r.offset, r.timestamp, r.key, r.value or b"", ()) for r in batch]
         self.leader_epoch = batch.leader_epoch
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
@@ -84,7 +91,8 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         again from the next one on.
         """
         first, end = self.next_fetch_offset, self.next_fetch_offset + 1
-        reason, raw, known = f"damaged batch ({type(error).__name__})", b"", False
+        cause = str(error) if isinstance(error, Unreadable) else type(error).__name__
+        reason, raw, known = f"damaged batch ({cause})", b"", False
         if batch is not None and batch.magic == 2:
             raw = bytes(batch._buffer[:RAW_LIMIT])  # noqa: SLF001 - it has no public face
             known = first < batch.next_offset and 0 < batch.records_count <= (
@@ -94,19 +102,45 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
         logger.error(
             "damaged batch in the stream",
             extra={
-                "data": {"partition": self.topic_partition.partition, "offset": first, "next": end}
+                "data": {
+                    "partition": self.topic_partition.partition,
+                    "offset": first,
+                    "next": end,
+                    "cause": cause,
+                }
             },
         )
         return Damaged(first, end, reason, raw), known
 
 
+def recover(raw: bytes, first: int, end: int) -> list[tuple[bytes | None, bytes]] | str:
+    """Key and value of the messages at offsets `first <= o < end` of a batch that was damaged, if
+    it can be read by now (another limit, another codec); else why not.
+    """
+    try:
+        batch = MemoryRecords(raw).next_batch()
+        if batch is None:
+            return "damaged: the batch was not kept as a whole"
+        if batch.magic < 2 or not batch.validate_crc():
+            return "damaged: the checksum does not fit"
+        return [(row[2], row[3]) for row in decode_records(batch) if first <= row[0] < end]
+    # Any error, whatever its class (each codec has its own), is damage.
+    except Exception as error:  # noqa: BLE001
+        cause = str(error) if isinstance(error, Unreadable) else type(error).__name__
+        return f"damaged: the batch still cannot be read ({cause})"
+
+
 def decode_records(batch: Any) -> list[Row]:
     """The records of a `DefaultRecordBatch`, format 2 (KIP-98), without an object for each.
 
-    Raises `ValueError` or `IndexError` where lengths do not add up.
+    Raises `Unreadable` or `IndexError` where lengths do not add up or are too much.
     """
-    iter(batch)  # has the client uncompress it
-    buffer, at = bytes(batch._buffer), batch._pos  # noqa: SLF001 - they have no public face
+    if not 0 <= batch.records_count <= RECORDS_LIMIT:
+        raise Unreadable(f"it has more than {RECORDS_LIMIT} records, or fewer than none")
+    packed = bytes(batch._buffer)  # noqa: SLF001 - it has no public face
+    buffer, at = packed, batch._pos  # noqa: SLF001
+    if batch.compression_type:
+        buffer, at = unpack(batch.compression_type, packed[at:]), 0
     first_offset, first_time = batch.base_offset, batch.first_timestamp
     appended = batch.max_timestamp if batch.timestamp_type else None
     rows: list[Row] = []
@@ -130,11 +164,11 @@ def decode_records(batch: Any) -> list[Row]:
         if count:
             headers, at = _headers(buffer, at, count)
         if at != end:
-            raise ValueError("the length of a record does not fit")
+            raise Unreadable("the length of a record does not fit")
         milliseconds = first_time + moment if appended is None else appended
         rows.append((first_offset + offset, milliseconds, key, value, headers))
     if at != len(buffer):
-        raise ValueError("the length of a batch does not fit")
+        raise Unreadable("the length of a batch does not fit")
     return rows
 
 
@@ -150,7 +184,7 @@ def _varint(buffer: bytes, at: int) -> tuple[int, int]:
     result, shift = 0, 0
     while octet >= 0x80:
         if shift > 63:
-            raise ValueError("a number is too long")
+            raise Unreadable("a number is too long")
         result |= (octet & 0x7F) << shift
         shift += 7
         at += 1
@@ -160,9 +194,14 @@ def _varint(buffer: bytes, at: int) -> tuple[int, int]:
 
 
 def _headers(buffer: bytes, at: int, count: int) -> tuple[Headers, int]:
+    # A negative size leads back to where it stands: read for ever by one who trusts it.
+    if not 0 <= count <= len(buffer) - at:
+        raise Unreadable("the number of headers does not fit")
     headers = []
     for _ in range(count):
         size, at = _varint(buffer, at)
+        if size < 0:
+            raise Unreadable("the length of a header does not fit")
         name = buffer[at : at + size].decode()
         at += size
         size, at = _varint(buffer, at)

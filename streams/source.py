@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from fraudwatch.errors import ConfigurationError, Invalid
 
 RAW_LIMIT = 65_536
@@ -27,13 +29,14 @@ class Damaged:
     """Offsets `first_offset <= o < next_offset` that the carrier could not read.
 
     `reason` is a sentence without values of the message, `raw` what stood there, where it is
-    known, cut to `RAW_LIMIT` bytes.
+    known, cut to `RAW_LIMIT` bytes. `expired`: the topic's retention deleted them unread.
     """
 
     first_offset: int
     next_offset: int
     reason: str
     raw: bytes = b""
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,11 @@ class RecordBatch:
         return len(self.offsets)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message to publish. `headers` are few: the transaction id, for consumers to deduplicate."""
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A message to publish. `headers` are few: the transaction id, for consumers to deduplicate.
+
+    A struct, since one is made for each decision: a dataclass takes five times as long.
+    """
 
     key: bytes | None
     value: bytes

@@ -18,11 +18,28 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework.models import AuditRow
 from fraudwatch.domain.access import Actor
+from fraudwatch.errors import Invalid
 
 GENESIS = bytes(32)
 
 # Any fixed number: rows of the chain are written one after the other.
 _CHAIN_LOCK = 7_264_912
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who acts, and why. On the command line `actor` is None and `name` is what was said there.
+
+    Raises `Invalid` where one of the two is not said.
+    """
+
+    name: str
+    why: str
+    actor: Actor | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or not self.why.strip():
+            raise Invalid("say who and why: it goes into the audit log")
 
 
 @dataclass(frozen=True, slots=True)

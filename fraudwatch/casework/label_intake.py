@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.dead_letter_limits import guard
 from fraudwatch.casework.models import LabelRow
-from fraudwatch.casework.offsets import Advance, bad_run, gaps_of, positions
+from fraudwatch.casework.offsets import Advance, gaps_of, positions
 from fraudwatch.clock import Clock
 from fraudwatch.domain.label import Label, LabelSource, decode_label
 from fraudwatch.errors import InputError
@@ -36,22 +37,23 @@ class LabelIntake:
         self._guards: dict[int, DeadLetterGuard] = {}
 
     def assign(self, partitions: frozenset[int]) -> Mapping[int, int]:
-        limit = self._settings.dead_letter_consecutive
+        settings = self._settings
         with connect_errors(), self._sessions.begin() as session:
             found = positions(session, self._topic, partitions)
-            runs = {
-                partition: bad_run(session, self._topic, partition, position.next_offset, limit)
+            guards = {
+                partition: guard(
+                    session,
+                    self._topic,
+                    partition,
+                    position.next_offset,
+                    share=settings.dead_letter_share,
+                    consecutive=settings.dead_letter_consecutive,
+                )
                 for partition, position in found.items()
             }
         for partition, position in found.items():
             self._next[partition] = position.next_offset
-            self._guards[partition] = DeadLetterGuard(
-                self._topic,
-                partition,
-                share=self._settings.dead_letter_share,
-                consecutive=limit,
-                run=runs[partition],
-            )
+            self._guards[partition] = guards[partition]
         return {partition: position.next_offset for partition, position in found.items()}
 
     def revoke(self, partitions: frozenset[int]) -> None:
@@ -62,6 +64,7 @@ class LabelIntake:
     def process(self, batches: Sequence[RecordBatch]) -> None:
         now = self._clock.now()
         rows, rejected, gaps, moves = [], [], [], []
+        watched: dict[int, DeadLetterGuard] = {}
         for batch in batches:
             start = self._next[batch.partition]
             if batch.next_offset <= start:
@@ -75,7 +78,9 @@ class LabelIntake:
             first = batch.first_offset if start == 0 < batch.first_offset else None
             gaps += gaps_of(batch, start if first is None else first)
             moves.append(Advance(batch.partition, start, batch.next_offset, first=first))
-            self._guards[batch.partition].observe(arrivals.offsets, arrivals.rejected)
+            # A copy: when the commit fails, the same batch comes again and must not count twice.
+            watched[batch.partition] = self._guards[batch.partition].copied()
+            watched[batch.partition].observe(arrivals.offsets, arrivals.rejected)
         checkpoint = Checkpoint(self._topic, moves, rejected, gaps)
         with connect_errors(), self._sessions.begin() as session:
             checkpoint.write(session, dead_letter_topic=self._settings.topic_dead_letters, now=now)
@@ -84,6 +89,7 @@ class LabelIntake:
         checkpoint.count()
         for move in moves:
             self._next[move.partition] = move.new
+        self._guards.update(watched)
 
     def idle(self) -> None:
         """Nothing waits here."""

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework.models import DeadLetter, OutboxRow, StreamGap, StreamOffset
 from fraudwatch.errors import Fenced
-from streams.dead_letters import HARMLESS, Rejected, envelope
+from streams.dead_letters import Rejected, envelope
 from streams.source import RecordBatch
 
 
@@ -27,6 +27,7 @@ class Position:
 
     next_offset: int
     published_offset: int
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Advance:
     """A partition moves from `expected` to `new`; decisions below `published` are published.
 
     `first` is given once, when reading begins at an offset above 0 because earlier messages had
-    left the topic before fraudwatch was there.
+    left the topic before fraudwatch was there. `generation`: of the topic's layout that the batch
+    was computed under.
     """
 
     partition: int
@@ -42,6 +44,7 @@ class Advance:
     new: int
     published: int | None = None
     first: int | None = None
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,13 @@ def positions(session: Session, topic: str, partitions: Iterable[int]) -> dict[i
     )
     rows = session.execute(
         select(
-            StreamOffset.partition, StreamOffset.next_offset, StreamOffset.published_offset
+            StreamOffset.partition,
+            StreamOffset.next_offset,
+            StreamOffset.published_offset,
+            StreamOffset.generation,
         ).where(StreamOffset.topic == topic, StreamOffset.partition.in_(wanted))
     )
-    return {row.partition: Position(row.next_offset, row.published_offset) for row in rows}
+    return {row.partition: Position(row.next_offset, row.published_offset, row.generation) for row in rows}
 
 
 def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetime) -> None:
@@ -104,6 +110,7 @@ def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetim
                 StreamOffset.topic == topic,
                 StreamOffset.partition == move.partition,
                 StreamOffset.next_offset == move.expected,
+                StreamOffset.generation == move.generation,
             )
             .values(values)
             .returning(StreamOffset.partition)
@@ -136,40 +143,18 @@ def gaps_of(batch: RecordBatch, expected: int) -> list[Gap]:
         gaps.append(Gap(batch.partition, expected, batch.first_offset, "expired"))
     at = max(expected, batch.first_offset)
     spans = sorted(
-        [(offset, offset + 1) for offset in batch.offsets]
-        + [(damaged.first_offset, damaged.next_offset) for damaged in batch.damaged]
+        [(offset, offset + 1, False) for offset in batch.offsets]
+        + [(d.first_offset, d.next_offset, d.expired) for d in batch.damaged]
     )
-    for first, following in spans:
+    for first, following, expired in spans:
         if first > at:
             gaps.append(Gap(batch.partition, at, first, "empty"))
+        if expired and following > at:
+            gaps.append(Gap(batch.partition, max(at, first), following, "expired"))
         at = max(at, following)
     if batch.next_offset > at:
         gaps.append(Gap(batch.partition, at, batch.next_offset, "empty"))
     return gaps
-
-
-def bad_run(session: Session, topic: str, partition: int, end: int, most: int) -> int:
-    """How many bad messages in a row, at most `most`, came last before offset `end`.
-
-    A worker that is restarted again and again must not drain a topic a little each time.
-    """
-    offsets = session.scalars(
-        select(DeadLetter.offset)
-        .where(
-            DeadLetter.topic == topic,
-            DeadLetter.partition == partition,
-            DeadLetter.offset >= end - most,
-            DeadLetter.offset < end,
-            DeadLetter.reason.not_in(HARMLESS),
-        )
-        .order_by(DeadLetter.offset.desc())
-    )
-    run = 0
-    for offset in offsets:
-        if offset != end - 1 - run:
-            break
-        run += 1
-    return run
 
 
 def record_gaps(session: Session, topic: str, gaps: Sequence[Gap]) -> None:
@@ -214,6 +199,9 @@ def record_dead_letters(
                 "detail": r.detail,
                 "raw": r.raw,
                 "created_at": now,
+                "key": r.key,
+                "size": r.size,
+                "replay_of": r.replay_of,
             }
             for r in rejected
         ],

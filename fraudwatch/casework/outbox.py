@@ -12,12 +12,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework.models import OutboxRow
 from fraudwatch.telemetry import OUTBOX_BACKLOG
+from streams.dead_letters import MESSAGE_ID
 from streams.source import Message, Publisher
 
 # Any fixed number: one drainer at a time, so that messages of a key leave in order.
 _DRAIN_LOCK = 7_264_913
-
-MESSAGE_ID = "message_id"  # header by which consumers drop repeats
 
 
 def write(
@@ -58,8 +57,12 @@ def drain(sessions: sessionmaker[Session], publisher: Publisher, *, limit: int =
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
-        for topic, group in groupby(rows, key=lambda row: row.topic):
-            publisher.send(topic, [_message(row) for row in group])
+        for (topic, partition), group in groupby(rows, key=lambda row: (row.topic, row.partition)):
+            messages = [_message(row) for row in group]
+            if partition is None:
+                publisher.send(topic, messages)
+            else:
+                publisher.publish(topic, partition, messages)
         if rows:
             session.execute(
                 update(OutboxRow)

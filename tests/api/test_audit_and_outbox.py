@@ -14,6 +14,7 @@ from fraudwatch.casework.models import AuditRow, OutboxRow
 from fraudwatch.clock import FixedClock
 from fraudwatch.domain.access import Role
 from fraudwatch.errors import Unavailable
+from streams.dead_letters import MESSAGE_ID
 from streams.file_lines import decode_line, partition_path
 from streams.files import FilePublisher
 from streams.source import Message
@@ -100,7 +101,7 @@ def publisher(tmp_path: Path) -> FilePublisher:
 
 def published(folder: Path, topic: str) -> list[bytes]:
     lines = partition_path(folder, topic, 0).read_bytes().splitlines()
-    return [dict(decode_line(line)[2])[outbox.MESSAGE_ID] for line in lines]
+    return [dict(decode_line(line)[2])[MESSAGE_ID] for line in lines]
 
 
 def test_messages_leave_in_order_and_once(

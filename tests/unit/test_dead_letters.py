@@ -52,7 +52,7 @@ def test_repeats_are_no_sign_of_bad_input() -> None:
 
 def test_a_restart_does_not_begin_a_new_count() -> None:
     """Restarted for ever by a supervisor, a worker would else drain the topic bit by bit."""
-    watch = DeadLetterGuard("transactions", 0, share=0.2, consecutive=50, run=50)
+    watch = DeadLetterGuard("transactions", 0, share=0.2, consecutive=50, recent=[True] * 50)
     with pytest.raises(DeadLetterLimit):
         watch.observe([], [bad(0)])
 
