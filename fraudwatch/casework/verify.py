@@ -13,7 +13,8 @@ class PartitionProof:
     """The account of one input partition. `read` offsets were taken in, from first to next.
 
     `rows` are ledger rows (or labels), `empty` offsets hold no message, `expired` were gone
-    before they could be read. `missing` and `doubled` count offsets and must be 0;
+    before they could be read and nobody has acknowledged it, `acknowledged` the same where somebody
+    has. `missing` and `doubled` count offsets and must be 0;
     `beyond` counts rows outside of what was read and must be 0 too.
     """
 
@@ -26,6 +27,7 @@ class PartitionProof:
     dead_letters: int
     empty: int
     expired: int
+    acknowledged: int
     missing: int
     doubled: int
     beyond: int
@@ -65,7 +67,8 @@ _PIECES = """
     SELECT "offset", next_offset, 'dead_letters' FROM dead_letters
      WHERE topic = :topic AND partition = :partition
     UNION ALL
-    SELECT first_offset, next_offset, reason FROM stream_gaps
+    SELECT first_offset, next_offset,
+           CASE WHEN acknowledged_at IS NULL THEN reason ELSE 'acknowledged' END FROM stream_gaps
      WHERE topic = :topic AND partition = :partition
 """
 
@@ -83,6 +86,7 @@ _ACCOUNT = text(
            coalesce(sum(b - a) FILTER (WHERE kind = 'dead_letters'), 0) AS dead_letters,
            coalesce(sum(b - a) FILTER (WHERE kind = 'empty'), 0) AS empty,
            coalesce(sum(b - a) FILTER (WHERE kind = 'expired'), 0) AS expired,
+           coalesce(sum(b - a) FILTER (WHERE kind = 'acknowledged'), 0) AS acknowledged,
            coalesce(sum(greatest(a - coalesce(seen, :first), 0)), 0)
              + greatest(:next - coalesce(max(b), :first), 0) AS missing,
            coalesce(sum(greatest(least(b, coalesce(seen, :first)) - a, 0)), 0) AS doubled,
@@ -128,6 +132,7 @@ def verify(session: Session, input_topic: str) -> Proof:
                 int(found.dead_letters),
                 int(found.empty),
                 int(found.expired),
+                int(found.acknowledged),
                 int(found.missing),
                 int(found.doubled),
                 int(found.beyond),
