@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
@@ -43,8 +44,71 @@ class Settings(BaseSettings):
         4, ge=1, le=1024, description="Partitions of topics that `fraudwatch topics` creates."
     )
     replication: int = Field(1, ge=1, le=7, description="Replicas of topics that are created.")
+    min_isr: int = Field(
+        1,
+        ge=1,
+        le=7,
+        description="Replicas in sync that a message needs to be taken, of topics that are "
+        "created. At most `replication`.",
+    )
+    stream_retention_days: float = Field(
+        14, gt=0, description="How long Kafka keeps transactions and decisions."
+    )
+    stream_rare_retention_days: float = Field(
+        90, gt=0, description="How long Kafka keeps labels, outcomes and dead letters."
+    )
     consumer_group: str = Field("fraudwatch", description="Kafka consumer group of the workers.")
-    worker_id: str = Field("", description="Static member id of a worker. Empty: a dynamic member.")
+    worker_id: str = Field(
+        "",
+        description="Static member id of a worker, its own for each. Empty: a dynamic member.",
+    )
+    session_seconds: float = Field(
+        45,
+        ge=6,
+        le=1800,
+        description="A worker silent for this long loses its partitions; one with a worker_id "
+        "that is back before then keeps them.",
+    )
+    kafka_security_protocol: str = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
+    )
+    kafka_ca_file: str = Field(
+        "",
+        description="Certificates (PEM) of the authorities that brokers are trusted by. "
+        "Empty: the system's.",
+    )
+    kafka_cert_file: str = Field(
+        "", description="Our certificate (PEM) for brokers that ask for one (mTLS)."
+    )
+    kafka_key_file: str = Field(
+        "", description="Its key (PEM). Empty: it stands in the certificate's file."
+    )
+    kafka_key_password: SecretStr = Field(SecretStr(""), description="Password of that key.")
+    kafka_sasl_mechanism: str = Field(
+        "", description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."
+    )
+    kafka_username: str = Field("", description="User name for PLAIN and SCRAM.")
+    kafka_password: SecretStr = Field(SecretStr(""), description="Password for PLAIN and SCRAM.")
+    kafka_password_file: str = Field("", description="A file with that password, instead.")
+    kafka_oauth_token_url: str = Field(
+        "", description="Token endpoint for OAUTHBEARER (client credentials), `https://…`."
+    )
+    kafka_oauth_client_id: str = Field("", description="Client id at that endpoint.")
+    kafka_oauth_client_secret: SecretStr = Field(
+        SecretStr(""), description="Client secret at that endpoint."
+    )
+    kafka_oauth_client_secret_file: str = Field("", description="A file with that secret, instead.")
+    kafka_oauth_scope: str = Field("", description="Scope to ask for, if the endpoint wants one.")
+    kafka_oauth_ca_file: str = Field(
+        "",
+        description="Certificates (PEM) that the endpoint is trusted by. Empty: the system's.",
+    )
+    key_hash: Literal["murmur2", "other"] = Field(
+        "murmur2",
+        description="How producers choose an account's partition. `murmur2` is Kafka's own way; an "
+        "account that comes elsewhere gives an alarm. `other`: no check, and partitions cannot "
+        "be added.",
+    )
     batch_rows: int = Field(2000, ge=1, le=50_000, description="Most transactions in one batch.")
     dead_letter_share: float = Field(
         0.2,
@@ -63,6 +127,28 @@ class Settings(BaseSettings):
     )
     snapshot_rows: int = Field(
         200_000, ge=1, description="Rows between two snapshots of a partition's account state."
+    )
+    ask_wait_ms: int = Field(
+        300,
+        ge=0,
+        le=10_000,
+        description="How long `POST /v1/transactions` waits for the decision, unless it says.",
+    )
+    ask_rate: float = Field(
+        200,
+        gt=0,
+        description="Transactions a second that one token may ask about, in each API process.",
+    )
+    ask_burst: int = Field(
+        400, ge=1, description="Transactions that one token may ask about at once."
+    )
+    ask_most_waiting: int = Field(
+        1000, ge=1, description="Transactions that may wait in one API process; beyond: 429."
+    )
+    ask_most_lag: int = Field(
+        20_000,
+        ge=1,
+        description="Messages not read yet in one partition, beyond which asking is refused (429).",
     )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port that the API listens on.")

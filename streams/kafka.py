@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
 
 from kafka import KafkaConsumer, TopicPartition
@@ -33,6 +34,7 @@ from kafka.structs import OffsetAndMetadata
 from fraudwatch.errors import ConfigurationError, Unavailable
 from streams.kafka_client import ClientFactory, kafka_errors
 from streams.kafka_records import PartitionRecords, Row
+from streams.kafka_security import NO_SECURITY, Security
 from streams.source import Assignment, Damaged, RecordBatch, unknown_topic
 
 logger = logging.getLogger(__name__)
@@ -81,8 +83,9 @@ class _Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaSource:
     """`streams.source.Source` over Kafka: one member of a consumer group.
 
-    `worker_id` makes it a static member, so that a restart causes no rebalance. Raises
-    `Unavailable` when no broker answers and `ConfigurationError` for an unknown topic.
+    `worker_id` makes it a static member: a restart within `session_seconds` causes no rebalance.
+    Raises `Unavailable` when no broker answers and `ConfigurationError` for an unknown topic or
+    when the brokers refuse us.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class KafkaSource:
         topic: str,
         group: str,
         *,
+        security: Security = NO_SECURITY,
         worker_id: str = "",
         max_rows: int = 2000,
         session_seconds: float = 45,
@@ -98,6 +102,7 @@ class KafkaSource:
     ) -> None:
         self._bootstrap = bootstrap
         self._topic = topic
+        self._doing = f"Read and Describe on topic {topic} and Read on group {group}"
         self._max_rows = max_rows
         self._next: dict[int, int] = {}
         self._assigned: set[int] = set()
@@ -106,7 +111,7 @@ class KafkaSource:
         self._expired: dict[int, Damaged] = {}
         self._heard = time.monotonic()
         self._clients = ClientFactory()
-        with self._clients.closed_on_error(), kafka_errors(bootstrap):
+        with self._clients.closed_on_error(), self._errors():
             self._consumer = KafkaConsumer(
                 bootstrap_servers=bootstrap.split(","),
                 bootstrap_timeout_ms=int(connect_seconds * 1000),
@@ -126,8 +131,10 @@ class KafkaSource:
                 # the default grows to 30 s: too long to notice that a broker is back
                 reconnect_backoff_max_ms=1000,
                 metrics_enabled=False,
+                **security.options,
             )
             if not self._consumer.partitions_for_topic(topic):
+                self._clients.require_access(topic)
                 raise unknown_topic(topic, bootstrap)
             self._consumer._fetcher.PartitionRecords = PartitionRecords  # noqa: SLF001 - see there
             self._ownership = _Ownership(self._consumer)
@@ -136,6 +143,9 @@ class KafkaSource:
     @property
     def topic(self) -> str:
         return self._topic
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return kafka_errors(self._bootstrap, doing=self._doing)
 
     def _partition(self, number: int) -> TopicPartition:
         return TopicPartition(self._topic, number)
@@ -173,8 +183,10 @@ class KafkaSource:
     def poll(self, timeout: float) -> list[RecordBatch]:
         records: Mapping[TopicPartition, list[Row | Damaged]] = {}
         try:
-            with kafka_errors(self._bootstrap):
+            with self._errors():
                 records = self._poll_client(timeout)
+                if not records:
+                    self._clients.require_access(self._topic)
         except OffsetOutOfRangeError as error:
             for partition, offset in error.args[0].items():
                 self._pass_over(partition.partition, offset)
@@ -239,7 +251,7 @@ class KafkaSource:
     def _pass_over(self, number: int, offset: int) -> None:
         """The broker no longer has `offset`: go on with its oldest message, and say so."""
         partition = self._partition(number)
-        with kafka_errors(self._bootstrap):
+        with self._errors():
             oldest = self._consumer.beginning_offsets(
                 [partition], timeout_ms=LOOKUP_SECONDS * 1000
             )[partition]
@@ -255,14 +267,19 @@ class KafkaSource:
         self._consumer.seek(partition, oldest)
         if offset > 0:
             self._expired[number] = Damaged(
-                offset, oldest, "deleted by the topic's retention before it was read"
+                offset,
+                oldest,
+                "deleted by the topic's retention before it was read",
+                expired=True,
             )
 
     def _check_connection(self) -> None:
         if self._paused or self._clients.connected:
             self._heard = time.monotonic()
         elif time.monotonic() - self._heard > AWAY_SECONDS:
-            raise Unavailable(f"Kafka at {self._bootstrap} does not answer")
+            raise Unavailable(
+                f"Kafka at {self._bootstrap} does not answer{self._clients.why_away()}"
+            )
 
     def pause(self) -> None:
         self._paused = True
@@ -278,7 +295,7 @@ class KafkaSource:
         ends = {tp.partition: self._consumer.highwater(tp) for tp in owned}
         unread = [self._partition(number) for number, end in ends.items() if end is None]
         if unread:
-            with kafka_errors(self._bootstrap):
+            with self._errors():
                 found = self._consumer.end_offsets(unread, timeout_ms=LOOKUP_SECONDS * 1000)
             ends.update({partition.partition: end for partition, end in found.items()})
         return ends

@@ -1,26 +1,130 @@
-"""What reading from and writing to Kafka share: the client below both, and its errors."""
+"""What all clients of Kafka share: how they connect, what their errors mean, when we are refused.
+
+kafka-python 3.0.12 tries a connection again and again, whatever went wrong with it: a broker that
+is away and one that refuses our password look alike to the caller. `_Manager` looks at why a
+connection failed and keeps what only an operator can mend; the client's own way to remember such
+failures is never reached, because its connections do not raise while they are set up.
+"""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from kafka import KafkaAdminClient
 from kafka.errors import (
     AuthorizationError,
+    ClusterAuthorizationFailedError,
     FencedInstanceIdError,
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaError,
     RetriableError,
     SaslAuthenticationFailedError,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
 )
 from kafka.net.compat import KafkaNetClient
+from kafka.net.manager import KafkaConnectionManager
+from kafka.net.selector import NetworkSelector
 
 from fraudwatch.errors import ConfigurationError, Unavailable
+from streams.kafka_security import Security
+
+CONNECT_MS = 15_000
+
+_ABRUPT = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+"""Errors of TLS that also come from a broker which dies while it is connected to."""
+
+
+class Refused(KafkaError):  # type: ignore[misc]
+    """A broker refuses us, or we refuse it: trying again is of no use. Says what to set."""
+
+
+class _Manager(KafkaConnectionManager):  # type: ignore[misc]
+    """Remembers the last failure to connect, and every refusal.
+
+    A node that refused is not connected to again: whoever asks for it gets the refusal.
+    """
+
+    def __init__(self, net: NetworkSelector, **options: object) -> None:
+        super().__init__(net, **options)
+        self.last_failure: BaseException | None = None
+
+    async def _connect(self, node: Any, conn: Any, **options: object) -> None:
+        await super()._connect(node, conn, **options)
+
+        def failed(error: BaseException) -> None:
+            self.last_failure = error
+            if refused := _refusal(error, f"{node.host}:{node.port}"):
+                self._auth_failures[node.node_id] = refused
+
+        conn.init_future.add_errback(failed)
+        # A broker that asks for a certificate tells after the handshake that ours will not do.
+        conn.close_future.add_errback(failed)
+
+    @property
+    def refusal(self) -> Refused | None:
+        return next(iter(self._auth_failures.values()), None)
+
+
+def _refusal(error: BaseException, broker: str) -> Refused | None:
+    """What the operator must do about a failed connection; None if it may work later."""
+    if isinstance(error, SaslAuthenticationFailedError):
+        return Refused(
+            f"Kafka at {broker} refuses to let us in ({error}): "
+            "look at FRAUDWATCH_KAFKA_USERNAME and FRAUDWATCH_KAFKA_PASSWORD, or with OAUTHBEARER "
+            "at FRAUDWATCH_KAFKA_OAUTH_…"
+        )
+    if isinstance(error, UnsupportedSaslMechanismError | IllegalSaslStateError):
+        return Refused(
+            f"Kafka at {broker} does not take this way to sign in ({error}): look at "
+            "FRAUDWATCH_KAFKA_SASL_MECHANISM and FRAUDWATCH_KAFKA_SECURITY_PROTOCOL"
+        )
+    cause = _tls_error(error)
+    if cause is None or isinstance(cause, _ABRUPT):
+        return None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return Refused(
+            f"the certificate of Kafka at {broker} is not trusted: {cause.verify_message}. Look at "
+            "FRAUDWATCH_KAFKA_CA_FILE, and whether FRAUDWATCH_STREAM_URL (and the broker's "
+            "advertised.listeners) names the host as its certificate does"
+        )
+    reason = cause.reason or str(cause)
+    return Refused(
+        f"TLS with Kafka at {broker} fails ({reason}): look at "
+        "FRAUDWATCH_KAFKA_SECURITY_PROTOCOL, and if the broker asks for a certificate at "
+        "FRAUDWATCH_KAFKA_CERT_FILE and FRAUDWATCH_KAFKA_KEY_FILE"
+    )
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """The error of TLS behind one of the client's: wrapped as its cause, context or argument."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        inner = next((part for part in error.args if isinstance(part, BaseException)), None)
+        error = inner or error.__cause__ or error.__context__
+    return None
 
 
 def make_client(**options: object) -> KafkaNetClient:
     """A client that never creates a topic by naming it, as kafka-python does by default."""
-    client = KafkaNetClient(**options)
+    net = NetworkSelector(**options)
+    client = KafkaNetClient(net=net, manager=_Manager(net, **options))
     client.cluster.config["allow_auto_create_topics"] = False
     return client
+
+
+def require_access(client: KafkaNetClient, topic: str = "") -> None:
+    """Raise what the brokers refused and the client keeps to itself: to connect (`Refused`), or
+    to tell of the topic (`TopicAuthorizationFailedError`)."""
+    if refused := client._manager.refusal:  # noqa: SLF001 - ours
+        raise refused
+    if topic in client.cluster.unauthorized_topics:
+        raise TopicAuthorizationFailedError(topic)
 
 
 class ClientFactory:
@@ -44,6 +148,16 @@ class ClientFactory:
             for broker in client.cluster.brokers()
         )
 
+    def require_access(self, topic: str) -> None:
+        for client in self.made:
+            require_access(client, topic)
+
+    def why_away(self) -> str:
+        """The last failure to connect, as the end of a sentence; empty if there was none."""
+        failures = [client._manager.last_failure for client in self.made]  # noqa: SLF001 - ours
+        last = next((failure for failure in failures if failure), None)
+        return f" (last: {last})" if last else ""
+
     @contextmanager
     def closed_on_error(self) -> Iterator[None]:
         try:
@@ -55,16 +169,57 @@ class ClientFactory:
 
 
 @contextmanager
-def kafka_errors(bootstrap: str) -> Iterator[None]:
+def open_admin(bootstrap: str, security: Security) -> Iterator[KafkaAdminClient]:
+    """An admin client for the block; errors in it are translated by `kafka_errors`."""
+    clients = ClientFactory()
+    with kafka_errors(bootstrap):
+        with clients.closed_on_error():
+            admin = KafkaAdminClient(
+                bootstrap_servers=bootstrap.split(","),
+                bootstrap_timeout_ms=CONNECT_MS,
+                kafka_client=clients,
+                **security.options,
+            )
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+
+@contextmanager
+def kafka_errors(bootstrap: str, *, doing: str = "") -> Iterator[None]:
     """What passes by itself becomes `Unavailable`, what the operator must mend
-    `ConfigurationError`; the rest stays what it is and ends the worker."""
+    `ConfigurationError`; the rest stays what it is and ends the worker.
+
+    `doing` names the right that is needed, such as ``Write on topic decisions``, where it is known.
+    """
     try:
         yield
     except FencedInstanceIdError as error:
         raise ConfigurationError(
             "another worker runs with the same FRAUDWATCH_WORKER_ID; give each its own"
         ) from error
-    except (AuthorizationError, SaslAuthenticationFailedError) as error:
-        raise ConfigurationError(f"Kafka at {bootstrap} refuses us: {error}") from error
+    except Refused as error:
+        raise ConfigurationError(str(error)) from error
+    except AuthorizationError as error:
+        raise ConfigurationError(
+            f"Kafka at {bootstrap} does not allow it: we need {doing or _right(error)}; "
+            "docs/clusters.md lists the rights of each part"
+        ) from error
+    except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as error:
+        raise ConfigurationError(str(_refusal(error, bootstrap))) from error
     except (RetriableError, OSError) as error:
         raise Unavailable(f"Kafka at {bootstrap}: {error}") from error
+
+
+def _right(error: AuthorizationError) -> str:
+    """The right that an error of the broker is about, as far as it tells."""
+    found = error.args[0] if error.args else ""
+    named = ", ".join(sorted(map(str, found))) if isinstance(found, set) else str(found)
+    if isinstance(error, TopicAuthorizationFailedError):
+        return f"Read, Write or Describe on topic {named}"
+    if isinstance(error, GroupAuthorizationFailedError):
+        return f"Read on group {named}"
+    if isinstance(error, ClusterAuthorizationFailedError):
+        return f"a right on the cluster ({named})"
+    return f"a right ({named})"

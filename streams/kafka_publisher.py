@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
@@ -31,7 +31,8 @@ from kafka.protocol.producer import ProduceRequest
 
 from fraudwatch.clock import Clock
 from fraudwatch.errors import ConfigurationError, Unavailable
-from streams.kafka_client import ClientFactory, kafka_errors, make_client
+from streams.kafka_client import ClientFactory, kafka_errors, make_client, require_access
+from streams.kafka_security import NO_SECURITY, Security
 from streams.partitioner import spread
 from streams.record_batches import record_batches
 from streams.source import MAX_MESSAGE_BYTES, Message, check_sizes, unknown_topic
@@ -63,20 +64,28 @@ class KafkaPublisher:
     """
 
     def __init__(
-        self, bootstrap: str, clock: Clock, *, timeout: float = 30, bulk: bool = True
+        self,
+        bootstrap: str,
+        clock: Clock,
+        *,
+        security: Security = NO_SECURITY,
+        timeout: float = 30,
+        bulk: bool = True,
     ) -> None:
         self._bootstrap = bootstrap
         self._clock = clock
         self._timeout = timeout
         self._lock = threading.Lock()
         self._turns = itertools.count()
-        self._writer: _Writer = _BulkWriter(bootstrap) if bulk else _PlainWriter(bootstrap, timeout)
+        self._writer: _Writer = (
+            _BulkWriter(bootstrap, security) if bulk else _PlainWriter(bootstrap, security, timeout)
+        )
 
     def publish_all(self, topic: str, messages: Mapping[int, Sequence[Message]]) -> None:
         for batch in messages.values():
             check_sizes(batch)
         deadline = time.monotonic() + self._timeout
-        with self._lock, kafka_errors(self._bootstrap):
+        with self._lock, self._errors(topic):
             count = self._partitions(topic)
             if not all(0 <= partition < count for partition in messages):
                 raise ConfigurationError(f"topic {topic!r} has {count} partitions, not more")
@@ -87,9 +96,12 @@ class KafkaPublisher:
         self.publish_all(topic, {partition: messages})
 
     def send(self, topic: str, messages: Sequence[Message]) -> None:
-        with self._lock, kafka_errors(self._bootstrap):
+        with self._lock, self._errors(topic):
             count = self._partitions(topic)
         self.publish_all(topic, spread(messages, count, self._turns))
+
+    def _errors(self, topic: str) -> AbstractContextManager[None]:
+        return kafka_errors(self._bootstrap, doing=f"Write and Describe on topic {topic}")
 
     def _partitions(self, topic: str) -> int:
         count = self._writer.partitions(topic, self._timeout)
@@ -108,13 +120,14 @@ class _BulkWriter:
     Single-threaded: the client's loop runs only inside these methods.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, security: Security) -> None:
         self._bootstrap = bootstrap
         self._client: KafkaNetClient = make_client(
             bootstrap_servers=bootstrap.split(","),
             client_id="fraudwatch-publisher",
             request_timeout_ms=REQUEST_MS,
             reconnect_backoff_max_ms=1000,
+            **security.options,
         )
 
     def partitions(self, topic: str, seconds: float) -> int:
@@ -129,6 +142,7 @@ class _BulkWriter:
             cluster.add_topic(topic)
             with suppress(UnknownTopicOrPartitionError):
                 self._refresh(deadline)
+            require_access(self._client, topic)
         return len(cluster.partitions_for_topic(topic) or ())
 
     def _refresh(self, deadline: float) -> None:
@@ -136,6 +150,7 @@ class _BulkWriter:
 
     def _wait(self, future: Any, deadline: float) -> Any:
         self._client.poll(timeout_ms=_left_ms(deadline), future=future)
+        require_access(self._client)
         if not future.is_done:
             raise Unavailable(f"Kafka at {self._bootstrap} does not answer in time")
         if future.failed():
@@ -228,7 +243,7 @@ def _produce_request(topic: str, batches: Mapping[int, bytes]) -> ProduceRequest
 class _PlainWriter:
     """The same through `KafkaProducer`, by its public face alone."""
 
-    def __init__(self, bootstrap: str, timeout: float) -> None:
+    def __init__(self, bootstrap: str, security: Security, timeout: float) -> None:
         self._options = {
             "bootstrap_servers": bootstrap.split(","),
             "client_id": "fraudwatch-publisher",
@@ -241,6 +256,7 @@ class _PlainWriter:
             "max_block_ms": int(min(timeout, LOOKUP_SECONDS) * 1000),
             "bootstrap_timeout_ms": int(timeout * 1000),
             "metrics_enabled": False,
+            **security.options,
         }
         self._clients = ClientFactory()
         self._producer: KafkaProducer | None = None

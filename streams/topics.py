@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import (
+    AuthorizationError,
+    RetriableError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import Settings
 from streams.file_lines import partition_count, partition_path
-from streams.kafka_client import ClientFactory, kafka_errors
+from streams.kafka_client import CONNECT_MS, kafka_errors, open_admin
+from streams.kafka_security import kafka_security
 
-CONNECT_MS = 15_000
 DAY_MS = 86_400_000
+MESSAGE_BYTES = 1_048_588
+"""Size of a record batch that a topic takes: a broker's own default, stated because a smaller one
+would refuse the batches of `streams.kafka_publisher`."""
 CREATED, PRESENT = "created", "present"
 
 
@@ -26,23 +36,46 @@ class Topic:
     name: str
     key: str
     partitions: int
-    retention_days: int
+    replication: int
+    min_isr: int
+    retention_days: float
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """What Kafka is told about it. None is compacted: each message is a fact, not the newest
+        state of a key; only age deletes it, never size."""
+        return {
+            "cleanup.policy": "delete",
+            "retention.ms": str(round(self.retention_days * DAY_MS)),
+            "retention.bytes": "-1",
+            "min.insync.replicas": str(self.min_isr),
+            "max.message.bytes": str(MESSAGE_BYTES),
+        }
 
 
 def topics(settings: Settings) -> tuple[Topic, ...]:
-    """The five topics. None is compacted: each message is a fact, not the newest state of a key.
+    """The five topics.
 
-    Transactions and decisions are kept for two weeks (the ledger keeps them for good), labels and
-    outcomes for longer, since consumers of rare events may be away for longer.
+    Transactions and decisions are kept for two weeks (the ledger keeps them for good), labels,
+    outcomes and dead letters for longer, since consumers of rare events may be away for longer.
     """
-    count = settings.partitions
-    return (
-        Topic(settings.topic_transactions, "account_id", count, 14),
+    if settings.min_isr > settings.replication:
+        raise ConfigurationError(
+            f"FRAUDWATCH_MIN_ISR is {settings.min_isr}, above FRAUDWATCH_REPLICATION "
+            f"({settings.replication}): no message could be written"
+        )
+    often, rare = settings.stream_retention_days, settings.stream_rare_retention_days
+    wanted = (
+        (settings.topic_transactions, "account_id", often),
         # A decision goes to the partition number that its transaction came from.
-        Topic(settings.topic_decisions, "account_id", count, 14),
-        Topic(settings.topic_outcomes, "account_id", count, 90),
-        Topic(settings.topic_labels, "transaction_id", count, 90),
-        Topic(settings.topic_dead_letters, "", count, 90),
+        (settings.topic_decisions, "account_id", often),
+        (settings.topic_outcomes, "account_id", rare),
+        (settings.topic_labels, "transaction_id", rare),
+        (settings.topic_dead_letters, "", rare),
+    )
+    return tuple(
+        Topic(name, key, settings.partitions, settings.replication, settings.min_isr, days)
+        for name, key, days in wanted
     )
 
 
@@ -51,14 +84,15 @@ def create_topics(settings: Settings) -> dict[str, str]:
 
     Raises `ConfigurationError` when a topic has another number of partitions than
     `FRAUDWATCH_PARTITIONS` says (an account would move to another partition), before any is
-    made; `Unavailable` when the carrier is away.
+    made, and when Kafka does not let us; `Unavailable` when the carrier is away.
     """
     carrier, place = settings.stream
     wanted = topics(settings)
     if len({topic.name for topic in wanted}) < len(wanted):
         raise ConfigurationError("two topics have the same name (FRAUDWATCH_TOPIC_…)")
     if carrier == "kafka":
-        return _create_on_kafka(place, wanted, settings.replication)
+        with open_admin(place, kafka_security(settings)) as admin:
+            return _create_on_kafka(admin, place, wanted)
     return _create_in_folder(Path(place), wanted)
 
 
@@ -90,39 +124,48 @@ def _create_in_folder(folder: Path, wanted: tuple[Topic, ...]) -> dict[str, str]
     return {topic.name: PRESENT if topic.name in present else CREATED for topic in wanted}
 
 
-def _create_on_kafka(bootstrap: str, wanted: tuple[Topic, ...], replication: int) -> dict[str, str]:
-    clients = ClientFactory()
-    with clients.closed_on_error(), kafka_errors(bootstrap):
-        admin = KafkaAdminClient(
-            bootstrap_servers=bootstrap.split(","),
-            bootstrap_timeout_ms=CONNECT_MS,
-            kafka_client=clients,
-        )
-    try:
-        with kafka_errors(bootstrap):
-            names = [topic.name for topic in wanted]
-            present = {
-                found["name"]: len(found["partitions"])
-                for found in admin.describe_topics(names)
-                if not found["error_code"]
-            }
-            _check_counts(wanted, present)
-            missing = {
-                topic.name: {
-                    "num_partitions": topic.partitions,
-                    "replication_factor": replication,
-                    "configs": {"retention.ms": str(topic.retention_days * DAY_MS)},
-                }
-                for topic in wanted
-                if topic.name not in present
-            }
-            if missing:
-                try:
-                    admin.create_topics(missing, timeout_ms=CONNECT_MS)
-                except TopicAlreadyExistsError:
-                    # Another one made them in this moment: look whether they are as they should be.
-                    return _create_on_kafka(bootstrap, wanted, replication)
-                admin.wait_for_topics(list(missing), timeout_ms=CONNECT_MS)
-    finally:
-        admin.close()
+def _create_on_kafka(
+    admin: KafkaAdminClient, bootstrap: str, wanted: tuple[Topic, ...]
+) -> dict[str, str]:
+    names = [topic.name for topic in wanted]
+    with kafka_errors(bootstrap, doing=f"Describe on topic {', '.join(names)}"):
+        found = admin.describe_topics(names)
+        if hidden := {t["name"] for t in found if _hidden(t["error_code"])}:
+            raise TopicAuthorizationFailedError(hidden)
+    present = {t["name"]: len(t["partitions"]) for t in found if not t["error_code"]}
+    _check_counts(wanted, present)
+    missing = {
+        topic.name: {
+            "num_partitions": topic.partitions,
+            "replication_factor": topic.replication,
+            "configs": topic.configuration,
+        }
+        for topic in wanted
+        if topic.name not in present
+    }
+    if missing:
+        with kafka_errors(bootstrap, doing=f"Create on topic {', '.join(missing)}, or on cluster"):
+            answer = admin.create_topics(missing, timeout_ms=CONNECT_MS, raise_errors=False)
+            if _made_elsewhere(answer["topics"]):
+                return _create_on_kafka(admin, bootstrap, wanted)
+            admin.wait_for_topics(list(missing), timeout_ms=CONNECT_MS)
     return {name: CREATED if name in missing else PRESENT for name in names}
+
+
+def _hidden(error_code: int) -> bool:
+    return for_code(error_code) is TopicAuthorizationFailedError
+
+
+def _made_elsewhere(answers: list[dict[str, Any]]) -> bool:
+    """Whether another one made a topic in this moment. Raises what else went wrong."""
+    errors = {answer["name"]: for_code(answer["error_code"]) for answer in answers}
+    for answer in answers:
+        error = errors[answer["name"]]
+        if issubclass(error, AuthorizationError | RetriableError):
+            raise error(answer["name"])
+        if answer["error_code"] and error is not TopicAlreadyExistsError:
+            raise ConfigurationError(
+                f"Kafka does not create topic {answer['name']}: "
+                f"{answer['error_message'] or error.__name__}"
+            )
+    return TopicAlreadyExistsError in errors.values()

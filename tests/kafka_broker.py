@@ -19,7 +19,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -95,12 +96,28 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-class Broker:
-    """One Kafka process on 127.0.0.1. Can be stopped, killed, frozen and started again."""
+@dataclass(frozen=True)
+class Extras:
+    """What a broker has beside the plain one: listeners (name and security protocol), properties,
+    arguments for formatting its folder and for Java."""
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    listeners: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, object] = field(default_factory=dict)
+    format: Sequence[str] = ()
+    java: Sequence[str] = ()
+
+
+class Broker:
+    """One Kafka process on 127.0.0.1. Can be stopped, killed, frozen and started again.
+
+    `ports` has the port of each listener of `extras`, by its name.
+    """
+
+    def __init__(self, folder: Path, port: int = 0, extras: Extras = Extras()) -> None:
         self.jars = fetch_jars()
         self.folder = folder
+        self.extras = extras
+        self.ports = dict(zip(extras.listeners, free_ports(len(extras.listeners)), strict=True))
         if port:
             self.port, self.controller_port = port, port + 1
         else:
@@ -111,22 +128,29 @@ class Broker:
         self._configuration.write_text(self._properties())
         if not (folder / "data" / "meta.properties").exists():
             cluster = self._tool("random-uuid").strip().splitlines()[-1]
-            self._tool("format", "-t", cluster, "-c", str(self._configuration))
+            self._tool("format", "-t", cluster, "-c", str(self._configuration), *extras.format)
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
     def _properties(self) -> str:
-        client, controller = self.bootstrap, f"127.0.0.1:{self.controller_port}"
-        lines = {
+        controller = f"127.0.0.1:{self.controller_port}"
+        names = {"PLAINTEXT": self.port} | self.ports
+        clients = ",".join(f"{name}://127.0.0.1:{port}" for name, port in names.items())
+        protocols = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT"} | dict(
+            self.extras.listeners
+        )
+        lines: dict[str, object] = {
             "process.roles": "broker,controller",
             "node.id": 1,
             "controller.quorum.voters": f"1@{controller}",
-            "listeners": f"PLAINTEXT://{client},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{client}",
+            "listeners": f"{clients},CONTROLLER://{controller}",
+            "advertised.listeners": clients,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(
+                f"{name}:{protocol}" for name, protocol in protocols.items()
+            ),
             "log.dirs": self.folder / "data",
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 4,
@@ -138,7 +162,7 @@ class Broker:
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 4194304,
-        }
+        } | dict(self.extras.properties)
         return "".join(f"{name}={value}\n" for name, value in lines.items())
 
     def _tool(self, *arguments: str) -> str:
@@ -164,6 +188,7 @@ class Broker:
                     "-XX:+UseSerialGC",
                     "-XX:TieredStopAtLevel=1",
                     "-Djava.awt.headless=true",
+                    *self.extras.java,
                     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                     "-cp",
                     f"{self.jars}/*",
@@ -237,11 +262,12 @@ class Broker:
         return self.folder / "data" / f"{topic}-{partition}" / f"{0:020d}.log"
 
 
-def _run_broker() -> Iterator[Broker]:
+def run_broker(extras: Callable[[Path], Extras] = lambda folder: Extras()) -> Iterator[Broker]:
+    """A broker in a folder of its own, which `extras` may put files into before it starts."""
     folder = Path(tempfile.mkdtemp(prefix="fraudwatch-kafka-"))
     try:
         try:
-            broker = Broker(folder)
+            broker = Broker(folder, extras=extras(folder))
             broker.start()
         except BrokerMissing as missing:
             skip_or_fail("kafka", str(missing))
@@ -254,13 +280,13 @@ def _run_broker() -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[Broker]:
     """A broker that all tests of this run share; each test makes topics of its own."""
-    yield from _run_broker()
+    yield from run_broker()
 
 
 @pytest.fixture
 def own_kafka_broker() -> Iterator[Broker]:
     """A broker for one test alone, which may stop, freeze or damage it."""
-    yield from _run_broker()
+    yield from run_broker()
 
 
 def main() -> None:

@@ -14,17 +14,31 @@ from fraudwatch.casework.verify import Proof
 from fraudwatch.casework.verify import verify as prove
 from fraudwatch.domain.transaction import json_schema
 from fraudwatch.settings import load_settings
+from streams.topic_check import topic_differences
 from streams.topics import create_topics
 
 
-def topics() -> None:
+def topics(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Create nothing; exit 1 when something is not as set."),
+    ] = False,
+) -> None:
     """Create the topics of the stream.
 
-    Those that exist stay as they are. Refuses when one has another number of partitions than
+    Those that exist stay as they are; what differs from the settings (replication, min ISR,
+    retention, message size) is told. Refuses when one has another number of partitions than
     FRAUDWATCH_PARTITIONS says: a key must stay in its partition.
     """
-    for name, done in create_topics(load_settings()).items():
-        typer.echo(f"{name}: {done}")
+    settings = load_settings()
+    if not check:
+        for name, done in create_topics(settings).items():
+            typer.echo(f"{name}: {done}")
+    differences = topic_differences(settings)
+    for difference in differences:
+        typer.echo(str(difference), err=True)
+    if check and differences:
+        raise typer.Exit(1)
 
 
 def schema() -> None:
@@ -52,7 +66,7 @@ def verify(
 
 
 _COUNTS = ("read", "rows", "dead_letters", "missing", "doubled", "unpublished")
-_RARE = ("empty", "expired", "beyond")
+_RARE = ("empty", "expired", "acknowledged", "beyond")
 
 
 def _show(proof: Proof) -> None:
