@@ -15,7 +15,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import dead_letter_limits, ledger, offsets
+from fraudwatch.casework import dead_letter_limits, deciders, layouts, ledger, offsets
 from fraudwatch.casework.deciders import Deciding
 from fraudwatch.casework.layouts import Layout
 from fraudwatch.casework.ledger import stored

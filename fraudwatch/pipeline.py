@@ -32,6 +32,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from fraudwatch.casework import intake, ledger, offsets, outbox, steering
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.deciders import Deciding, Switch
 from fraudwatch.casework.ledger import Scored
 from fraudwatch.casework.repeats import reject_repeats
 from fraudwatch.clock import Clock
@@ -39,7 +40,9 @@ from fraudwatch.domain.decision import Outcome, Reason, Versions
 from fraudwatch.domain.transaction import Transaction, decode
 from fraudwatch.errors import Fenced, Unavailable
 from fraudwatch.features.columns import Columns, from_transactions
+from fraudwatch.features.state import FeatureBatch
 from fraudwatch.memory import Memory
+from fraudwatch.placement import Placement
 from fraudwatch.policy.rules import Outcomes, Policy, decide
 from fraudwatch.scorers import Scorers
 from fraudwatch.settings import Settings
@@ -96,6 +99,7 @@ class ForwardPath:
         self._clock = clock
         self._monotonic = monotonic
         self._topic = settings.topic_transactions
+        self._placement = Placement(self._topic, key, monotonic)
         self._prepared: Prepared | None = None
         self._policy: Policy | None = None
         self._steering_read = -np.inf
@@ -169,7 +173,8 @@ class ForwardPath:
         transactions = [t for arrived in arrivals for t in arrived.items]
         started = self._stage("decode", started)
 
-        features, history, parts = self._features(arrivals)
+        batch, parts = self._features(arrivals)
+        features = batch.values
         started = self._stage("features", started)
 
         scores = self._scorers.score(features)
@@ -183,7 +188,8 @@ class ForwardPath:
             self._key,
             risk=scores.risk,
             amount=np.concatenate([np.empty(0), *(c.amount_e4 / 10_000 for _, c in parts)]),
-            history_count=history,
+            history_count=batch.history_count,
+            late_us=batch.late_us,
             transaction_ids=[t.transaction_id for t in transactions],
         )
         scored = Scored(
@@ -205,7 +211,7 @@ class ForwardPath:
         )
         alerts = intake.new_alerts(scored, policy, self._key)
         self._stage("policy", started)
-        return Prepared(wanted, scored, alerts, self._checkpoint(fresh, arrivals))
+        return Prepared(wanted, scored, alerts, self._checkpoint(fresh, arrivals, scored))
 
     def _arrivals(self, fresh: Sequence[RecordBatch], now: datetime) -> list[Arrivals[Transaction]]:
         """The transactions not taken in yet; what cannot be used, or comes twice, is rejected."""
@@ -229,25 +235,49 @@ class ForwardPath:
 
     def _features(
         self, arrivals: Sequence[Arrivals[Transaction]]
-    ) -> tuple[FloatArray, npt.NDArray[np.int64], list[tuple[int, Columns]]]:
-        """Features (n, d), earlier transactions of each account (n), and each partition's rows."""
+    ) -> tuple[FeatureBatch, list[tuple[int, Columns]]]:
+        """Features of all rows, and each partition's rows."""
         spec = self._scorers.spec
-        values, histories, parts = [], [], []
+        batches, parts = [FeatureBatch.empty(spec)], []
         for arrived in arrivals:
             columns = from_transactions(arrived.items, spec)
             found = self.memory[arrived.partition].state.extend(columns, self._scorers.profiles)
-            values.append(found.values)
-            histories.append(found.history_count)
+            self._look_at_places(arrived, found)
+            batches.append(found)
             parts.append((arrived.partition, columns))
-        features = np.concatenate([np.empty((0, len(spec.names))), *values])
-        return features, np.concatenate([np.empty(0, dtype=np.int64), *histories]), parts
+        return FeatureBatch.joined(batches), parts
+
+    def _look_at_places(self, arrived: Arrivals[Transaction], found: FeatureBatch) -> None:
+        """Do accounts that are new to the partition belong to it?"""
+        layout = self.memory.layout
+        if layout is None or self._settings.key_hash != "murmur2":
+            return
+        new = np.flatnonzero(found.history_count == 0).tolist()
+        if new:
+            self._placement.check(
+                arrived.partition,
+                layout.partitions,
+                [arrived.items[row].account_id for row in new],
+                [arrived.offsets[row] for row in new],
+            )
 
     def _checkpoint(
-        self, fresh: Sequence[RecordBatch], arrivals: Sequence[Arrivals[Transaction]]
+        self,
+        fresh: Sequence[RecordBatch],
+        arrivals: Sequence[Arrivals[Transaction]],
+        scored: Scored,
     ) -> Checkpoint:
-        """Where the partitions move to, and which offsets gave no row."""
+        """Where the partitions move to, which offsets gave no row, and what decides anew."""
         moves: list[offsets.Advance] = []
         gaps: list[offsets.Gap] = []
+        switches: list[Switch] = []
+        deciding = Deciding(
+            scored.features_version,
+            scored.versions.policy_id,
+            scored.versions.model_id,
+            scored.challenger_id,
+            scored.versions.profile_version,
+        )
         for batch in fresh:
             memory = self.memory[batch.partition]
             first = memory.begins_at(batch)
@@ -259,8 +289,11 @@ class ForwardPath:
                     batch.next_offset,
                     published=memory.published_offset,
                     first=first,
+                    generation=memory.generation,
                 )
             )
+            if memory.decided_by != deciding:
+                switches.append(Switch(batch.partition, memory.next_offset, deciding))
         for gap in gaps:
             if gap.reason == "expired":
                 log.error(
@@ -268,7 +301,7 @@ class ForwardPath:
                     extra={"data": {"partition": gap.partition, "from": gap.first_offset}},
                 )
         rejected = [r for arrived in arrivals for r in arrived.rejected]
-        return Checkpoint(self._topic, moves, rejected, gaps)
+        return Checkpoint(self._topic, moves, rejected, gaps, switches)
 
     def _reasons(
         self, features: FloatArray, parts: Sequence[tuple[int, Columns]], outcomes: Outcomes
@@ -308,6 +341,8 @@ class ForwardPath:
     def _committed(self, prepared: Prepared) -> None:
         started = self._monotonic()
         prepared.checkpoint.count()
+        for switch in prepared.checkpoint.switches:
+            self.memory[switch.partition].decided_by = switch.deciding
         outcome, count = np.unique(prepared.scored.outcome, return_counts=True)
         for value, rows in zip(outcome.tolist(), count.tolist(), strict=True):
             TRANSACTIONS.labels(Outcome(value).word).inc(rows)

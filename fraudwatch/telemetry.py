@@ -51,6 +51,12 @@ FENCED = Counter(
 UNAVAILABLE = Counter(
     "fraudwatch_unavailable_total", "Waits for a part that was away.", ["part"], registry=REGISTRY
 )
+MISPLACED = Counter(
+    "fraudwatch_misplaced_accounts_total",
+    "Accounts that came in another partition than their id belongs to.",
+    ["topic", "partition"],
+    registry=REGISTRY,
+)
 SNAPSHOT_OFFSET = Gauge(
     "fraudwatch_snapshot_offset",
     "Offset that the newest snapshot of account state stands at.",

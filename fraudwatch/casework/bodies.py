@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fraudwatch.domain.case import Resolution
+from fraudwatch.policy.rules import LATE_DAYS
 
 
 def _storable(value: str) -> str:
@@ -79,6 +80,7 @@ class PolicyIn(BaseModel):
         no_history_amount="1000.00",
         no_history_count=5,
         blind_spot_rate=0.001,
+        late_days=30,
         comment="Fewer reviews: precision at the old threshold was 4 %.",
     )
     review_from: float = Field(gt=0, le=1, allow_inf_nan=False)
@@ -86,4 +88,5 @@ class PolicyIn(BaseModel):
     no_history_amount: Decimal = Field(gt=0, max_digits=16, decimal_places=4)
     no_history_count: int = Field(ge=0, le=1_000_000)
     blind_spot_rate: float = Field(ge=0, le=1, allow_inf_nan=False)
+    late_days: int = Field(LATE_DAYS, ge=1, le=36_500)
     comment: Annotated[NoteText, Field(min_length=1)]

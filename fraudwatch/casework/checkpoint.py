@@ -8,6 +8,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework import deciders
+from fraudwatch.casework.deciders import Switch
 from fraudwatch.casework.offsets import (
     Advance,
     Gap,
@@ -21,17 +23,19 @@ from streams.dead_letters import Rejected
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The moves of a topic's partitions, and the offsets that gave no row."""
+    """The moves of a topic's partitions, the offsets that gave no row, what decides from here."""
 
     topic: str
     moves: Sequence[Advance]
     rejected: Sequence[Rejected]
     gaps: Sequence[Gap]
+    switches: Sequence[Switch] = ()
 
     def write(self, session: Session, *, dead_letter_topic: str, now: datetime) -> None:
         """Advance first: a fenced worker finds out before it writes anything."""
         advance(session, self.topic, self.moves, now)
         record_gaps(session, self.topic, self.gaps)
+        deciders.record(session, self.switches)
         record_dead_letters(
             session, self.topic, self.rejected, dead_letter_topic=dead_letter_topic, now=now
         )

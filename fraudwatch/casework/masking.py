@@ -91,5 +91,9 @@ def masked(value: str, key: bytes) -> str:
     """A hint of the value and its pseudonym. Short values give no hint."""
     head = value[:4] if len(value) >= 12 else ""
     tail = value[-3:] if len(value) >= 8 else ""
-    pseudonym = hmac.digest(key, b"pseudonym:" + value.encode(), hashlib.sha256).hex()[:10]
-    return f"{head}{HIDDEN}{tail}~{pseudonym}"
+    return f"{head}{HIDDEN}{tail}~{pseudonym(value, key)}"
+
+
+def pseudonym(value: str, key: bytes) -> str:
+    """Stands for a value where nothing of it may be seen; equal for equal values."""
+    return hmac.digest(key, b"pseudonym:" + value.encode(), hashlib.sha256).hex()[:10]

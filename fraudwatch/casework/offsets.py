@@ -86,7 +86,10 @@ def positions(session: Session, topic: str, partitions: Iterable[int]) -> dict[i
             StreamOffset.generation,
         ).where(StreamOffset.topic == topic, StreamOffset.partition.in_(wanted))
     )
-    return {row.partition: Position(row.next_offset, row.published_offset, row.generation) for row in rows}
+    return {
+        row.partition: Position(row.next_offset, row.published_offset, row.generation)
+        for row in rows
+    }
 
 
 def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetime) -> None:

@@ -43,6 +43,7 @@ def propose(
     no_history_amount: Decimal,
     no_history_count: int,
     blind_spot_rate: float,
+    late_days: int,
     comment: str,
     now: datetime,
 ) -> PolicyRow:
@@ -55,11 +56,12 @@ def propose(
         no_history_amount=no_history_amount,
         no_history_count=no_history_count,
         blind_spot_rate=blind_spot_rate,
+        late_days=late_days,
         comment=comment,
         proposed_by=actor.user_id,
         proposed_at=now,
     )
-    Policy(0, review_from, high_risk_from, no_history_amount, no_history_count, blind_spot_rate)
+    policy_of(row)
     session.add(row)
     session.flush()
     _audit(session, row, actor, "policy.propose", now)
@@ -106,6 +108,7 @@ def shown(session: Session, rows: Sequence[PolicyRow]) -> list[PolicyOut]:
             no_history_amount=row.no_history_amount,
             no_history_count=row.no_history_count,
             blind_spot_rate=row.blind_spot_rate,
+            late_days=row.late_days,
             comment=row.comment,
             proposed_by=names.get(row.proposed_by),
             proposed_at=row.proposed_at,
@@ -135,6 +138,7 @@ def _audit(
         "no_history_amount": row.no_history_amount,
         "no_history_count": row.no_history_count,
         "blind_spot_rate": row.blind_spot_rate,
+        "late_days": row.late_days,
         "comment": row.comment,
     }
     audit.append(

@@ -254,6 +254,7 @@ class PolicyOut(Answer):
         no_history_amount="1000.00",
         no_history_count=5,
         blind_spot_rate=0.001,
+        late_days=30,
         comment="Fewer reviews: precision at the old threshold was 4 %.",
         proposed_by="olga",
         proposed_at="2026-03-01T09:00:00Z",
@@ -267,6 +268,7 @@ class PolicyOut(Answer):
     no_history_amount: Money
     no_history_count: int
     blind_spot_rate: float
+    late_days: int
     comment: str
     proposed_by: str | None = None
     proposed_at: datetime

@@ -39,6 +39,7 @@ def policy_of(row: PolicyRow) -> Policy:
         row.no_history_amount,
         row.no_history_count,
         row.blind_spot_rate,
+        row.late_days,
     )
 
 

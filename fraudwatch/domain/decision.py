@@ -53,3 +53,4 @@ class Rule(IntEnum):
     UNSCORED = 1  # no model, or the model failed on this row
     NO_HISTORY_AMOUNT = 2  # large amount on an account without history
     BLIND_SPOT = 3  # cleared, and drawn for the blind-spot sample
+    LATE = 4  # so far behind its account's newest that the past it belongs to is no longer kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,21 @@ class FeatureBatch:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @classmethod
+    def empty(cls, spec: FeatureSpec) -> FeatureBatch:
+        """Of no rows."""
+        none = np.empty(0, dtype=np.int64)
+        return cls(np.empty((0, len(spec.names))), none, none)
+
+    @classmethod
+    def joined(cls, batches: Sequence[FeatureBatch]) -> FeatureBatch:
+        """One batch of at least one, in order."""
+        return cls(
+            np.concatenate([batch.values for batch in batches]),
+            np.concatenate([batch.history_count for batch in batches]),
+            np.concatenate([batch.late_us for batch in batches]),
+        )
 
 
 class AccountState:

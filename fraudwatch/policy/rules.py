@@ -13,6 +13,9 @@ import numpy.typing as npt
 from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.errors import Invalid
 
+LATE_DAYS = 30  # the longest window of the features
+DAY_US = 86_400_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -21,7 +24,9 @@ class Policy:
     `review_from` and `high_risk_from` are risks in [0, 1] with review_from <= high_risk_from;
     `no_history_amount` is in units of the reference currency: from this amount on nothing is
     cleared for an account with fewer than `no_history_count` earlier transactions;
-    `blind_spot_rate` is the share of cleared transactions sent to people at random.
+    `blind_spot_rate` is the share of cleared transactions sent to people at random;
+    `late_days`: a transaction that many days or more behind the newest that its account had sent
+    before is not cleared.
     """
 
     policy_id: int
@@ -30,12 +35,15 @@ class Policy:
     no_history_amount: Decimal
     no_history_count: int
     blind_spot_rate: float
+    late_days: int = LATE_DAYS
 
     def __post_init__(self) -> None:
         if not 0 < self.review_from <= self.high_risk_from <= 1:
             raise Invalid("a policy needs 0 < review_from <= high_risk_from <= 1")
         if not 0 <= self.blind_spot_rate <= 1:
             raise Invalid("blind_spot_rate is a share: 0 to 1")
+        if self.late_days < 1:
+            raise Invalid("late_days must be 1 or more")
         if self.no_history_amount <= 0 or self.no_history_count < 0:
             raise Invalid("no_history_amount must be above 0 and no_history_count 0 or more")
 
@@ -69,13 +77,14 @@ def decide(
     risk: npt.NDArray[np.float64],
     amount: npt.NDArray[np.float64],
     history_count: npt.NDArray[np.int64],
+    late_us: npt.NDArray[np.int64],
     transaction_ids: Sequence[str],
 ) -> Outcomes:
     """Outcomes of n transactions.
 
     `risk` is NaN where it could not be computed: such rows go to review, never cleared.
     `amount` is in units of the reference currency; `history_count` counts the account's earlier
-    transactions.
+    transactions; `late_us` tells how many microseconds the row is behind the newest of them.
     """
     outcome = np.full(risk.shape, Outcome.AUTO_CLEAR, dtype=np.int8)
     rule = np.full(risk.shape, Rule.RISK, dtype=np.int8)
@@ -94,6 +103,12 @@ def decide(
     )
     outcome[no_history] = Outcome.REVIEW
     rule[no_history] = Rule.NO_HISTORY_AMOUNT
+
+    # What is unusual is measured against the account's past at the row's own time, of which less
+    # and less is kept the later the row comes: a low risk says nothing then.
+    late = (outcome == Outcome.AUTO_CLEAR) & (late_us >= policy.late_days * DAY_US)
+    outcome[late] = Outcome.REVIEW
+    rule[late] = Rule.LATE
 
     if policy.blind_spot_rate > 0:
         for row in np.flatnonzero(outcome == Outcome.AUTO_CLEAR).tolist():

@@ -59,6 +59,7 @@ def propose(
                 no_history_amount=body.no_history_amount,
                 no_history_count=body.no_history_count,
                 blind_spot_rate=body.blind_spot_rate,
+                late_days=body.late_days,
                 comment=body.comment,
                 now=services.clock.now(),
             )
@@ -117,4 +118,5 @@ def _values(policy: PolicyOut) -> dict[str, list[str]]:
         "no_history_amount": [money_text(policy.no_history_amount)],
         "no_history_count": [str(policy.no_history_count)],
         "blind_spot_rate": [f"{policy.blind_spot_rate:g}"],
+        "late_days": [str(policy.late_days)],
     }

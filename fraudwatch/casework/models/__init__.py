@@ -9,6 +9,7 @@ from fraudwatch.casework.models.cases import (
     LabelRow,
     OutcomeRow,
 )
+from fraudwatch.casework.models.layouts import Decider, TopicLayout
 from fraudwatch.casework.models.people import ApiToken, AuditRow, User, UserSession
 from fraudwatch.casework.models.steering import ModelRow, PolicyRow
 from fraudwatch.casework.models.stream import (
@@ -34,6 +35,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterAccept",
     "DeadLetterReplay",
+    "Decider",
     "LabelRow",
     "LedgerRow",
     "ModelRow",
@@ -44,6 +46,7 @@ __all__ = [
     "Snapshot",
     "StreamGap",
     "StreamOffset",
+    "TopicLayout",
     "User",
     "UserSession",
 ]

@@ -31,6 +31,7 @@ class PolicyRow(Base):
     no_history_amount: Mapped[Decimal] = mapped_column(Numeric(20, 4))
     no_history_count: Mapped[int] = mapped_column(Integer)
     blind_spot_rate: Mapped[float]
+    late_days: Mapped[int] = mapped_column(Integer, server_default="30")
     comment: Mapped[str]
     proposed_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))  # null: shipped
     proposed_at: Mapped[datetime]
@@ -44,6 +45,7 @@ class PolicyRow(Base):
             " AND blind_spot_rate BETWEEN 0 AND 1",
             name="limits",
         ),
+        CheckConstraint("late_days >= 1", name="late"),
         Index(
             "uq_policies_active", "status", unique=True, postgresql_where=text("status = 'active'")
         ),

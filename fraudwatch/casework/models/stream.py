@@ -32,6 +32,7 @@ class StreamOffset(Base):
     first_offset: Mapped[int]
     next_offset: Mapped[int]
     published_offset: Mapped[int]  # decisions below it are on the decisions topic
+    generation: Mapped[int] = mapped_column(Integer, server_default="0")  # of the topic's layout
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     __table_args__ = (
         CheckConstraint(

@@ -52,6 +52,7 @@ def propose(
         no_history_amount=body.no_history_amount,
         no_history_count=body.no_history_count,
         blind_spot_rate=body.blind_spot_rate,
+        late_days=body.late_days,
         comment=body.comment,
         now=services.clock.now(),
     )

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+APPEND_ONLY = ("topic_layouts", "deciders")
+
 
 def upgrade() -> None:
-    pass
+    op.add_column(
+        "policies", sa.Column("late_days", sa.Integer(), server_default="30", nullable=False)
+    )
+    op.create_check_constraint(op.f("ck_policies_late"), "policies", "late_days >= 1")
+    op.add_column(
+        "stream_offsets",
+        sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
+    )
+    op.create_table(
+        "topic_layouts",
+        sa.Column("topic", sa.Text(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("partition", sa.Integer(), nullable=False),
+        sa.Column("base_offset", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("topic", "generation", "partition", name=op.f("pk_topic_layouts")),
+    )
+    op.create_table(
+        "deciders",
+        sa.Column("partition", sa.Integer(), nullable=False),
+        sa.Column("from_offset", sa.BigInteger(), nullable=False),
+        sa.Column("features_version", sa.Text(), nullable=False),
+        sa.Column("policy_id", sa.BigInteger(), nullable=False),
+        sa.Column("model_id", sa.BigInteger(), nullable=True),
+        sa.Column("challenger_id", sa.BigInteger(), nullable=True),
+        sa.Column("profile_version", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("partition", "from_offset", name=op.f("pk_deciders")),
+    )
+    for table in APPEND_ONLY:
+        op.execute(
+            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
 
 
 def downgrade() -> None:
-    pass
+    op.drop_table("deciders")
+    op.drop_table("topic_layouts")
+    op.drop_column("stream_offsets", "generation")
+    op.drop_column("policies", "late_days")
