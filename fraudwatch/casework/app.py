@@ -13,6 +13,7 @@ from fraudwatch.casework.permissions import require_guards
 from fraudwatch.casework.routes import (
     audit,
     cases,
+    dead_letters,
     operations,
     sessions,
     steering,
@@ -46,7 +47,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     problems.install(app)
     app.add_middleware(Edge)
-    for part in (sessions, cases, transactions, steering, audit, operations):
+    for part in (sessions, cases, transactions, dead_letters, steering, audit, operations):
         app.include_router(part.router)
     pages.install(app)
     require_guards(app)

@@ -52,15 +52,15 @@ class Selection:
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """As SQL over `DeadLetter` joined, from the outside, with `DeadLetterReplay`."""
-        wanted: list[tuple[object, ColumnElement[bool]]] = [
-            (self.topic, DeadLetter.topic == self.topic),
-            (self.partition, DeadLetter.partition == self.partition),
-            (self.reason, DeadLetter.reason == self.reason),
-            (self.since, DeadLetter.created_at >= self.since),
-            (self.until, DeadLetter.created_at < self.until),
-            (self.offset, DeadLetter.offset == self.offset),
-        ]
-        found = [condition for value, condition in wanted if value is not None]
+        found: list[ColumnElement[bool]] = []
+        for name in ("topic", "partition", "reason", "offset"):
+            value = getattr(self, name)
+            if value is not None:
+                found.append(getattr(DeadLetter, name) == value)
+        if self.since is not None:
+            found.append(DeadLetter.created_at >= self.since)
+        if self.until is not None:
+            found.append(DeadLetter.created_at < self.until)
         if self.replayed is not None:
             sent = DeadLetterReplay.replayed_at.is_not(None)
             found.append(sent if self.replayed else ~sent)
@@ -164,7 +164,7 @@ def reveal(session: Session, letter: DeadLetter, by: By, now: datetime) -> bytes
         at=now,
         actor=by.actor,
         action="dead-letter.reveal",
-        subject=_subject(letter.topic, letter.partition, letter.offset),
+        subject=f"dead-letter:{_name(letter)}",
         data={"by": by.name, "why": by.why},
     )
     return letter.raw
@@ -193,7 +193,7 @@ def replay(
     letters = [letter for letter, _ in session.execute(query.order_by(*key).limit(limit))]
     done = Replayed()
     if len(letters) == limit:
-        done.last = (letters[-1].topic, letters[-1].partition, letters[-1].offset)
+        done.last = letters[-1].place
     rows: list[dict[str, object]] = []
     for letter in letters:
         messages = _messages(settings, letter)
@@ -219,8 +219,8 @@ def replay(
                 "wanted": wanted.as_dict(),
                 "dead_letters": done.dead_letters,
                 "messages": done.messages,
-                "first": _place(letters[0]),
-                "last": _place(letters[-1]),
+                "first": _name(letters[0]),
+                "last": _name(letters[-1]),
             },
         )
     return done
@@ -323,9 +323,5 @@ def _decided_at(session: Session, settings: Settings, letter: DeadLetter) -> int
     )
 
 
-def _place(letter: DeadLetter) -> str:
-    return f"{letter.topic}:{letter.partition}:{letter.offset}"
-
-
-def _subject(topic: str, partition: int, offset: int) -> str:
-    return f"dead-letter:{topic}:{partition}:{offset}"
+def _name(letter: DeadLetter) -> str:
+    return ":".join(map(str, letter.place))

@@ -13,6 +13,7 @@ TAGS = [
     {"name": "sessions", "description": "Sign in and out, and who am I."},
     {"name": "cases", "description": "The queue, and what people do to cases."},
     {"name": "transactions", "description": "What came in, and what was decided about it."},
+    {"name": "dead letters", "description": "Messages that could not be used."},
     {"name": "steering", "description": "Policies and models, for risk officers."},
     {"name": "audit", "description": "Who did what, as a hash chain."},
     {"name": "operations", "description": "For those who run it."},

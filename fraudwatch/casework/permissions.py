@@ -113,6 +113,8 @@ MayActivatePolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_ACTIV
 MayReadModels = Annotated[Lens, Depends(Requires(Permission.MODELS_READ))]
 MayPromoteModels = Annotated[Lens, Depends(Requires(Permission.MODELS_PROMOTE))]
 MayReadDeadLetters = Annotated[Lens, Depends(Requires(Permission.DEAD_LETTERS_READ))]
+MayRevealDeadLetters = Annotated[Lens, Depends(Requires(Permission.DEAD_LETTERS_REVEAL))]
+MayReplayDeadLetters = Annotated[Lens, Depends(Requires(Permission.DEAD_LETTERS_REPLAY))]
 MayReadAudit = Annotated[Lens, Depends(Requires(Permission.AUDIT_READ))]
 MayReadMetrics = Annotated[Lens, Depends(Requires(Permission.METRICS_READ))]
 

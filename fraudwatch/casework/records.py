@@ -1,14 +1,13 @@
-"""Pages of what was put aside and of who did what."""
+"""Pages of who did what."""
 
 from __future__ import annotations
 
-from sqlalchemy import func, select, tuple_
-from sqlalchemy.orm import Session, defer
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from fraudwatch.casework import queue
-from fraudwatch.casework.models import AuditRow, DeadLetter
-from fraudwatch.casework.schemas import AuditOut, DeadLetterOut, Page
-from fraudwatch.errors import Invalid
+from fraudwatch.casework.models import AuditRow
+from fraudwatch.casework.schemas import AuditOut, Page
 
 
 def dead_letter_page(

@@ -24,6 +24,8 @@ class Permission(StrEnum):
     AUDIT_READ = "audit:read"
     USERS_MANAGE = "users:manage"
     DEAD_LETTERS_READ = "dead-letters:read"
+    DEAD_LETTERS_REVEAL = "dead-letters:reveal"  # see the bytes of one, with a reason
+    DEAD_LETTERS_REPLAY = "dead-letters:replay"
     METRICS_READ = "metrics:read"
 
 
@@ -53,6 +55,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.MODELS_READ,
             Permission.MODELS_PROMOTE,
             Permission.DEAD_LETTERS_READ,
+            Permission.DEAD_LETTERS_REVEAL,
+            Permission.DEAD_LETTERS_REPLAY,
             Permission.METRICS_READ,
         }
     ),

@@ -20,6 +20,7 @@ POLICY = {
     "blind_spot_rate": 0,
     "comment": "test",
 }
+DEAD_LETTER = "/v1/dead-letters/{topic}/{partition}/{offset}"
 RESOLVE = {"resolution": "fraud", "reason_codes": ["scam"], "version": 1}
 
 # What each route needs. None: signed in is enough. A route that is missing here fails the test.
@@ -41,6 +42,10 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/transactions/{transaction_id:path}"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/accounts/{account_id:path}"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/dead-letters"): Permission.DEAD_LETTERS_READ,
+    ("GET", DEAD_LETTER): Permission.DEAD_LETTERS_READ,
+    ("POST", f"{DEAD_LETTER}/reveal"): Permission.DEAD_LETTERS_REVEAL,
+    ("POST", f"{DEAD_LETTER}/replay"): Permission.DEAD_LETTERS_REPLAY,
+    ("POST", "/v1/dead-letters/replay"): Permission.DEAD_LETTERS_REPLAY,
     ("GET", "/v1/policies"): Permission.POLICIES_READ,
     ("POST", "/v1/policies"): Permission.POLICIES_PROPOSE,
     ("POST", "/v1/policies/{policy_id}/activate"): Permission.POLICIES_ACTIVATE,
@@ -61,10 +66,14 @@ BODIES: dict[str, object] = {
     "/v1/cases/{case_id}/resolve": RESOLVE,
     "/v1/cases/{case_id}/reopen": {"reason": "x", "version": 1},
     "/v1/policies": POLICY,
+    f"{DEAD_LETTER}/reveal": {"why": "x"},
+    f"{DEAD_LETTER}/replay": {"why": "x"},
+    "/v1/dead-letters/replay": {"why": "x"},
     "/v1/me/password": {"current": "x", "new": "x"},
 }
 APART = {"/metrics", "/health", "/ready", "/openapi.json"}
 IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
+IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 
 
 def rest_routes(app: FastAPI) -> set[tuple[str, str]]:

@@ -94,6 +94,11 @@ class DeadLetter(Base):
         ),
     )
 
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Topic, partition and offset."""
+        return self.topic, self.partition, self.offset
+
 
 class DeadLetterReplay(Base):
     """A dead letter that was put on its topic again: once at most. Append-only."""

@@ -1,13 +1,13 @@
-"""Transactions, accounts, and messages that could not be used."""
+"""Transactions and accounts."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fraudwatch.casework import records, views
+from fraudwatch.casework import views
 from fraudwatch.casework.context import SessionDep
 from fraudwatch.casework.params import Cursor, KeyPath, KeyQuery, Limit
-from fraudwatch.casework.permissions import MayReadDeadLetters, MayReadTransactions
+from fraudwatch.casework.permissions import MayReadTransactions
 from fraudwatch.casework.problems import responses
 from fraudwatch.casework.schemas import (
     AccountDetail,
