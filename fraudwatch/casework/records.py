@@ -10,48 +10,6 @@ from fraudwatch.casework.models import AuditRow
 from fraudwatch.casework.schemas import AuditOut, Page
 
 
-def dead_letter_page(
-    session: Session, *, cursor: str | None = None, limit: int = 50
-) -> Page[DeadLetterOut]:
-    """Messages that could not be used, newest first, without their content."""
-    keys = (DeadLetter.created_at, DeadLetter.topic, DeadLetter.partition, DeadLetter.offset)
-    query = select(DeadLetter, func.octet_length(DeadLetter.raw)).options(
-        defer(DeadLetter.raw, raiseload=True)
-    )
-    if cursor is not None:
-        partition, _, rest = queue.read_text_cursor(cursor).partition(":")
-        offset, _, topic = rest.partition(":")
-        if not (partition.isdecimal() and offset.isdecimal()):
-            raise Invalid("the cursor is not one of ours: begin without it")
-        last = select(*keys).where(
-            DeadLetter.topic == topic,
-            DeadLetter.partition == int(partition),
-            DeadLetter.offset == int(offset),
-        )
-        query = query.where(tuple_(*keys) < last.scalar_subquery())
-    rows = session.execute(query.order_by(*(key.desc() for key in keys)).limit(limit + 1)).all()
-    more = len(rows) > limit
-    items = [
-        DeadLetterOut(
-            topic=row.topic,
-            partition=row.partition,
-            offset=row.offset,
-            next_offset=row.next_offset,
-            reason=row.reason,
-            field=row.field,
-            detail=row.detail,
-            size=size,
-            created_at=row.created_at,
-        )
-        for row, size in rows[:limit]
-    ]
-    end = items[-1] if more else None
-    return Page[DeadLetterOut](
-        items=items,
-        next_cursor=queue.make_cursor(f"{end.partition}:{end.offset}:{end.topic}") if end else None,
-    )
-
-
 def audit_page(
     session: Session, *, subject: str | None = None, cursor: str | None = None, limit: int = 50
 ) -> Page[AuditOut]:

@@ -299,31 +299,6 @@ class ModelOut(Answer):
     promoted_by: str | None = None
 
 
-class DeadLetterOut(Answer):
-    """A message put aside; its raw bytes stay in the database."""
-
-    model_config = _shown(
-        topic="transactions",
-        partition=0,
-        offset=4711,
-        next_offset=4712,
-        reason="missing_field",
-        field="currency",
-        detail="must be there",
-        size=212,
-        created_at="2026-03-02T12:00:00Z",
-    )
-    topic: str
-    partition: int
-    offset: int
-    next_offset: int
-    reason: str
-    field: str
-    detail: str
-    size: int
-    created_at: datetime
-
-
 class AuditOut(Answer):
     model_config = _shown(
         id=42,

@@ -61,16 +61,3 @@ def read_account(
 ) -> AccountDetail:
     """Sums, cases and the newest transactions."""
     return views.account_detail(session, lens, account_id)
-
-
-@router.get(
-    "/dead-letters",
-    operation_id="listDeadLetters",
-    summary="Messages that could not be used",
-    responses=responses(401, 403, 422),
-)
-def list_dead_letters(
-    _: MayReadDeadLetters, session: SessionDep, cursor: Cursor = None, limit: Limit = 50
-) -> Page[DeadLetterOut]:
-    """Newest first, with the reason and without the content."""
-    return records.dead_letter_page(session, cursor=cursor, limit=limit)
