@@ -10,10 +10,10 @@ import re
 import socket
 from datetime import UTC, datetime
 from decimal import Context, Decimal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec.structs import force_setattr
 
 from fraudwatch.domain.codes import COUNTRIES, CURRENCY_DECIMALS
 from fraudwatch.domain.limits import (
@@ -54,6 +54,24 @@ __all__ = [
 ]
 
 
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
+_Code = Annotated[str, msgspec.Meta(min_length=1, max_length=CODE_LENGTH)]
+_AttributeName = Annotated[str, msgspec.Meta(min_length=1, max_length=ATTRIBUTE_NAME_LENGTH)]
+_AttributeText = Annotated[str, msgspec.Meta(max_length=ATTRIBUTE_TEXT_LENGTH)]
+
+# msgspec leaves the amount as it stands in JSON, since it would take more texts for a number than
+# we do; `decode` puts the exact number in its place before anyone sees the transaction.
+if TYPE_CHECKING:
+    _Amount = Decimal
+    _Attributes = dict[str, float | str]
+else:
+    _Amount = msgspec.Raw
+    _Attributes = Annotated[
+        dict[_AttributeName, float | _AttributeText | bool | None],
+        msgspec.Meta(max_length=ATTRIBUTES),
+    ]
+
+
 class Transaction(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One payment event. Codes are validated; `event_time` is aware and in UTC.
 
@@ -61,60 +79,26 @@ class Transaction(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
     `attributes` are the institution's own: numbers and strings.
     """
 
-    transaction_id: str
-    account_id: str
-    event_time: datetime
-    amount: Decimal
-    currency: str
-    merchant_id: str | None = None
-    merchant_category: str | None = None
-    channel: str | None = None
-    country: str | None = None
-    device_id: str | None = None
-    ip: str | None = None
-    latitude: float | None = None
-    longitude: float | None = None
-    counterparty_id: str | None = None
-    customer_id: str | None = None
-    attributes: dict[str, float | str] = {}
-
-
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_LENGTH)]
-_Code = Annotated[str, msgspec.Meta(min_length=1, max_length=CODE_LENGTH)]
-_AttributeName = Annotated[str, msgspec.Meta(min_length=1, max_length=ATTRIBUTE_NAME_LENGTH)]
-_AttributeText = Annotated[str, msgspec.Meta(max_length=ATTRIBUTE_TEXT_LENGTH)]
-
-
-class _Wire(msgspec.Struct, gc=False, kw_only=True):
-    """The message as it stands in JSON: absent (UNSET) and null are told apart."""
-
     transaction_id: _Id
     account_id: _Id
     event_time: Annotated[datetime, msgspec.Meta(tz=True)]
-    amount: msgspec.Raw
+    amount: _Amount
     currency: str
-    merchant_id: _Id | UnsetType | None = UNSET
-    merchant_category: _Code | UnsetType | None = UNSET
-    channel: _Code | UnsetType | None = UNSET
-    country: str | UnsetType | None = UNSET
-    device_id: _Id | UnsetType | None = UNSET
-    ip: str | UnsetType | None = UNSET
-    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)] | UnsetType | None = UNSET
-    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)] | UnsetType | None = UNSET
-    counterparty_id: _Id | UnsetType | None = UNSET
-    customer_id: _Id | UnsetType | None = UNSET
-    attributes: (
-        Annotated[
-            dict[_AttributeName, float | _AttributeText | bool | None],
-            msgspec.Meta(max_length=ATTRIBUTES),
-        ]
-        | UnsetType
-        | None
-    ) = UNSET
+    merchant_id: _Id | None = None
+    merchant_category: _Code | None = None
+    channel: _Code | None = None
+    country: str | None = None
+    device_id: _Id | None = None
+    ip: str | None = None
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)] | None = None
+    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)] | None = None
+    counterparty_id: _Id | None = None
+    customer_id: _Id | None = None
+    attributes: _Attributes = {}
 
 
-_FIELDS = frozenset(_Wire.__struct_fields__)
-_DECODER = msgspec.json.Decoder(_Wire)
+_FIELDS = frozenset(Transaction.__struct_fields__)
+_DECODER = msgspec.json.Decoder(Transaction)
 _ENCODER = msgspec.json.Encoder(order="sorted", decimal_format="string")
 _REWRITER = msgspec.json.Encoder(decimal_format="number")
 _COMMON_AMOUNTS = tuple(  # by decimals of the currency
@@ -140,41 +124,29 @@ def decode(
     """
     if len(value) > max_bytes:
         raise InputError("oversized", "", f"must have at most {max_bytes} bytes")
-    wire = _read_plain(value)
-    if wire is None:
-        wire = _read_carefully(value, max_bytes)
-        _require_texts(wire)
+    transaction = _read_plain(value)
+    if transaction is None:
+        transaction = _read_carefully(value, max_bytes)
+        _require_texts(transaction)
     elif not value.isascii() or 0x7F in value:
-        _require_texts(wire)
+        _require_texts(transaction)
 
-    currency = wire.currency
-    decimals = CURRENCY_DECIMALS.get(currency)
+    decimals = CURRENCY_DECIMALS.get(transaction.currency)
     if decimals is None:
         raise InputError("unknown_currency", "currency", "must be an ISO 4217 code")
-    country = None if wire.country is UNSET else wire.country
+    country, ip = transaction.country, transaction.ip
     if country is not None and country not in COUNTRIES:
         raise InputError("unknown_country", "country", "must be an ISO 3166-1 alpha-2 code")
-    ip = None if wire.ip is UNSET else wire.ip
     if ip is not None and ip_fault(ip):
         raise InputError("bad_ip", "ip", "must be an IPv4 or IPv6 address")
-    return Transaction(
-        transaction_id=wire.transaction_id,
-        account_id=wire.account_id,
-        event_time=require_time("event_time", wire.event_time, now, max_future_seconds),
-        amount=_amount(str(wire.amount, "utf-8", "replace"), decimals),
-        currency=currency,
-        merchant_id=wire.merchant_id or None,
-        merchant_category=wire.merchant_category or None,
-        channel=wire.channel or None,
-        country=country,
-        device_id=wire.device_id or None,
-        ip=ip,
-        latitude=None if wire.latitude is UNSET else wire.latitude,
-        longitude=None if wire.longitude is UNSET else wire.longitude,
-        counterparty_id=wire.counterparty_id or None,
-        customer_id=wire.customer_id or None,
-        attributes=_plain_attributes(wire.attributes or {}),
-    )
+    moment = require_time("event_time", transaction.event_time, now, max_future_seconds)
+    if moment is not transaction.event_time:
+        force_setattr(transaction, "event_time", moment)
+    written = str(transaction.amount, "utf-8", "replace")  # type: ignore[call-overload]
+    force_setattr(transaction, "amount", _amount(written, decimals))
+    if transaction.attributes:
+        force_setattr(transaction, "attributes", _plain_attributes(transaction.attributes))
+    return transaction
 
 
 def encode(transaction: Transaction) -> bytes:
@@ -235,8 +207,9 @@ def ip_fault(ip: str) -> str | None:
     return None
 
 
-def _read_plain(value: bytes) -> _Wire | None:
-    """The message, if it is one of the common kind: no escapes, no unknown or repeated fields.
+def _read_plain(value: bytes) -> Transaction | None:
+    """The message, if it is one of the common kind: no escapes, no nulls, no unknown or repeated
+    fields.
 
     msgspec takes the last of repeated fields and drops unknown ones. Both show in the number of
     quotation marks: it must be the same when what came out is written again.
@@ -244,13 +217,13 @@ def _read_plain(value: bytes) -> _Wire | None:
     if 0x5C in value:  # a backslash
         return None
     try:
-        wire = _DECODER.decode(value)
+        found = _DECODER.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # the careful way finds out what is wrong
-    return wire if _REWRITER.encode(wire).count(b'"') == value.count(b'"') else None
+    return found if _REWRITER.encode(found).count(b'"') == value.count(b'"') else None
 
 
-def _read_carefully(value: bytes, max_bytes: int) -> _Wire:
+def _read_carefully(value: bytes, max_bytes: int) -> Transaction:
     """Any message: find what is wrong with it, or rewrite it as one of the common kind."""
     message = read_object(value, max_bytes)
     known = {name: item for name, item in message.items() if name in _FIELDS}
@@ -272,6 +245,7 @@ def _read_carefully(value: bytes, max_bytes: int) -> _Wire:
             raise InputError("bad_text", name)
         if isinstance(item, dict | list) and name != "attributes":
             raise InputError("wrong_type", name)
+    known.pop("attributes", None)
     if attributes:
         known["attributes"] = attributes
     if isinstance(known.get("amount"), Decimal):
@@ -297,12 +271,12 @@ def _require_attribute(name: str, item: object) -> None:
             raise InputError(reason, field, f"must be up to {ATTRIBUTE_TEXT_LENGTH} characters")
 
 
-def _require_texts(wire: _Wire) -> None:
+def _require_texts(transaction: Transaction) -> None:
     for name, longest in TEXT_LENGTHS.items():
-        text = getattr(wire, name)
+        text = getattr(transaction, name)
         if text:
             require_text(name, text, longest)
-    for name, item in (wire.attributes or {}).items():
+    for name, item in transaction.attributes.items():
         _require_attribute(name, item)
 
 
@@ -327,15 +301,13 @@ def _canonical_amount(amount: Decimal, decimals: int) -> Decimal:
     raise InputError("too_precise", "amount", "must have at most four decimals")
 
 
-def _plain_attributes(
-    attributes: dict[str, float | str | bool | None],
-) -> dict[str, float | str]:
+def _plain_attributes(attributes: dict[str, Any]) -> dict[str, float | str]:
     """Booleans as 0 and 1, nulls as absent."""
     for item in attributes.values():
         if item is None or type(item) is bool:
             break
     else:
-        return attributes  # type: ignore[return-value]
+        return attributes
     return {
         name: item if isinstance(item, str) else float(item)
         for name, item in attributes.items()
