@@ -11,7 +11,6 @@ from fraudwatch.casework.permissions import MayReadTransactions
 from fraudwatch.casework.problems import responses
 from fraudwatch.casework.schemas import (
     AccountDetail,
-    DeadLetterOut,
     Page,
     TransactionDetail,
     TransactionOut,
