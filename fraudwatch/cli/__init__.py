@@ -38,6 +38,12 @@ COMMANDS: dict[str, Command] = {
     "simulate": Command("simulate", "simulate", _STREAM, "Send simulated transactions, live."),
     "schema": Command("stream", "schema", _STREAM, "Print the JSON Schema of a transaction."),
     "verify": Command("stream", "verify", _STREAM, "Prove that each message was decided once."),
+    "dead-letters": Command(
+        "dead_letters", "dead_letters", _STREAM, "List and replay messages that could not be used."
+    ),
+    "gaps": Command(
+        "dead_letters", "gaps", _STREAM, "Acknowledge messages that expired unread."
+    ),
     "train": Command("learn", "train", _MODELS, "Train a model."),
     "models": Command("models", "models", _MODELS, "List, show and promote models."),
     "compare": Command("learn", "compare", _MODELS, "Compare the challenger with the champion."),
