@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,9 @@ def from_transactions(transactions: Sequence[Transaction], spec: FeatureSpec) ->
     ids = {name: _hash_field(transactions, field) for name, field in FIELDS.items()}
     time_us = np.fromiter((to_us(t.event_time) for t in transactions), np.int64, n)
     amount = np.fromiter((int(t.amount.scaleb(4)) for t in transactions), np.int64, n)
-    rates = spec.rates
-    rate = np.fromiter((rates.get(t.currency, 1.0) for t in transactions), np.float64, n)
+    rate = np.ones(n)
+    if spec.rates:
+        rate[:] = [spec.rates.get(t.currency, 1.0) for t in transactions]
     attributes = np.full((n, len(spec.attributes)), np.nan)
     for position, name in enumerate(spec.attributes):
         attributes[:, position] = [_number(t.attributes.get(name)) for t in transactions]
@@ -96,8 +98,9 @@ def from_transactions(transactions: Sequence[Transaction], spec: FeatureSpec) ->
         **ids,
         time_us=time_us,
         amount_e4=in_reference(amount, rate),
-        latitude=np.array([_number(t.latitude) for t in transactions], dtype=np.float64),
-        longitude=np.array([_number(t.longitude) for t in transactions], dtype=np.float64),
+        # None becomes NaN
+        latitude=np.array([t.latitude for t in transactions], dtype=np.float64),
+        longitude=np.array([t.longitude for t in transactions], dtype=np.float64),
         attributes=attributes,
     )
 
@@ -140,15 +143,9 @@ def in_reference(amount_e4: NDArray[np.int64], rate: NDArray[np.float64]) -> NDA
 
 
 def _hash_field(transactions: Sequence[Transaction], field: str) -> NDArray[np.uint64]:
-    known: dict[str | None, int] = {None: 0, "": 0}
-    hashes = []
-    for transaction in transactions:
-        text = getattr(transaction, field)
-        value = known.get(text)
-        if value is None:
-            value = known[text] = hash_id(text)
-        hashes.append(value)
-    return np.array(hashes, dtype=np.uint64)
+    texts = list(map(attrgetter(field), transactions))
+    hashes = {text: hash_id(text) if text else 0 for text in set(texts)}
+    return np.fromiter(map(hashes.__getitem__, texts), np.uint64, len(texts))
 
 
 def _number(value: object) -> float:
