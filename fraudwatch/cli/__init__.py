@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "api": Command("serve", "api", _START, "Serve the casework API and the console."),
     "worker": Command("serve", "worker", _START, "Score transactions from the stream."),
     "topics": Command("stream", "topics", _STREAM, "Create the topics of the stream."),
+    "grow": Command("grow", "grow", _STREAM, "Add partitions to the topics."),
     "publish": Command("publish", "publish", _STREAM, "Send a file of transactions to the stream."),
     "simulate": Command("simulate", "simulate", _STREAM, "Send simulated transactions, live."),
     "schema": Command("stream", "schema", _STREAM, "Print the JSON Schema of a transaction."),
@@ -41,9 +42,7 @@ COMMANDS: dict[str, Command] = {
     "dead-letters": Command(
         "dead_letters", "dead_letters", _STREAM, "List and replay messages that could not be used."
     ),
-    "gaps": Command(
-        "dead_letters", "gaps", _STREAM, "Acknowledge messages that expired unread."
-    ),
+    "gaps": Command("dead_letters", "gaps", _STREAM, "Acknowledge messages that expired unread."),
     "train": Command("learn", "train", _MODELS, "Train a model."),
     "models": Command("models", "models", _MODELS, "List, show and promote models."),
     "compare": Command("learn", "compare", _MODELS, "Compare the challenger with the champion."),
