@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ Layout = Mapping[str, tuple[type[np.generic], tuple[str, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """A frozen dataclass whose fields are arrays; `layout` names type and dimensions of each."""
+    """A frozen dataclass of arrays; `layout` names type and dimensions of each."""
 
     layout: ClassVar[Layout] = {}
 
@@ -42,18 +42,22 @@ class Flat:
                         f"{sizes[dimension]}: train the model again"
                     )
         self.require_sound()
+        self.derive()
 
     def require_sound(self) -> None:
         """Raise `BundleError` unless indices lie in range and sorted arrays are sorted."""
 
+    def derive(self) -> None:
+        """Set what is computed from the arrays, which are sound, once for all calls."""
+
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The fields by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The arrays by name: what a bundle stores."""
+        return {name: getattr(self, name) for name in self.layout}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The object that `arrays()` described. Raises `BundleError` on anything else."""
-        names = {field.name for field in fields(cls)}
+        names = set(cls.layout)
         if set(arrays) != names:
             odd = sorted(names.symmetric_difference(arrays))
             raise BundleError(

@@ -6,7 +6,7 @@ row alone as in any batch, bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from fraudwatch.detectors.arrays import (
     require_range,
     require_sorted,
 )
+from fraudwatch.detectors.trees import Trees, lay_out, node_levels, require_trees
 from fraudwatch.errors import BundleError, Invalid
 
 
@@ -62,7 +63,7 @@ class Forest(Compiled):
     """
 
     feature: Integers
-    threshold: Singles
+    threshold: Singles  # +inf of a leaf
     child: Integers  # of the left child; the right one follows. A leaf names itself
     depth: Floats  # path length of a leaf with its correction for rows left together
     roots: Integers
@@ -70,6 +71,7 @@ class Forest(Compiled):
     denominator: Floats
     offset: Floats
     columns: Integers
+    trees: Trees = field(init=False, repr=False, compare=False)
 
     kind: ClassVar[str] = "iforest"
     layout: ClassVar[Layout] = {
@@ -85,30 +87,37 @@ class Forest(Compiled):
     }
 
     def require_sound(self) -> None:
-        nodes = self.child.shape[0]
-        inner = self.threshold != np.inf  # may step to the right child, the next node
-        require_range("feature", self.feature, 0, int(self.columns))
-        require_range("child", self.child[inner], 0, nodes - 1)
-        require_range("child", self.child, 0, nodes)
-        require_range("roots", self.roots, 0, nodes)
-        require_range("levels", self.levels, 0, 1 << 16)
+        require_trees(self.feature, self.child, self.roots, int(self.columns))
+        leaf = self.child == np.arange(self.child.shape[0])
+        if np.isnan(self.threshold).any() or ((self.threshold == np.inf) != leaf).any():
+            raise BundleError("child: a threshold where a tree ends, or none: train again")
+        deepest = np.maximum.reduceat(node_levels(self.child), self.roots)
+        if not np.array_equal(deepest, self.levels):
+            raise BundleError("levels: other than the trees are deep: train the model again")
         if not float(self.denominator) > 0:
             raise BundleError("the forest was grown on a single row: train on more")
+
+    def derive(self) -> None:
+        key = kernels.ordered_singles(self.threshold.reshape(1, -1)).reshape(-1)
+        leaf = self.threshold == np.inf
+        # A path is longer than its edges by c(n) for n rows left together, near 2 ln(n).
+        left_together = np.exp((self.depth - node_levels(self.child)) / 2)
+        trees = lay_out(
+            self.feature,
+            np.where(leaf, np.int32(kernels.NEVER), key),
+            self.child,
+            self.depth,
+            np.where(leaf, left_together, 0.0),
+            self.roots,
+        )
+        object.__setattr__(self, "trees", trees)
 
     @property
     def width(self) -> int:
         return int(self.columns)
 
     def _scores(self, X: Floats) -> Floats:
-        depths = kernels.forest(
-            X.astype(np.float32),
-            self.feature,
-            self.threshold,
-            self.child,
-            self.depth,
-            self.roots,
-            self.levels,
-        )
+        depths = self.trees.sums(kernels.ordered_singles(X))
         scores: Floats = kernels.forest_scores(depths, float(self.denominator), float(self.offset))
         return scores
 
