@@ -10,7 +10,8 @@ and no eleven fields for each record.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 from kafka import TopicPartition
@@ -19,6 +20,17 @@ from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.memory_records import MemoryRecords
 
+from streams.record_fields import (
+    HEADER_COUNT,
+    HEADERS,
+    KEY,
+    KEY_SIZE,
+    OFFSET,
+    TIME,
+    VALUE,
+    VALUE_SIZE,
+    find_fields,
+)
 from streams.source import RAW_LIMIT, Damaged, Headers
 from streams.unpacking import Unreadable, unpack
 
@@ -133,7 +145,7 @@ def recover(raw: bytes, first: int, end: int) -> list[tuple[bytes | None, bytes]
 def decode_records(batch: Any) -> list[Row]:
     """The records of a `DefaultRecordBatch`, format 2 (KIP-98), without an object for each.
 
-    Raises `Unreadable` or `IndexError` where lengths do not add up or are too much.
+    Raises `Unreadable` where lengths or offsets do not add up or are too much.
     """
     if not 0 <= batch.records_count <= RECORDS_LIMIT:
         raise Unreadable(f"it has more than {RECORDS_LIMIT} records, or fewer than none")
@@ -141,70 +153,51 @@ def decode_records(batch: Any) -> list[Row]:
     buffer, at = packed, batch._pos  # noqa: SLF001
     if batch.compression_type:
         buffer, at = unpack(batch.compression_type, packed[at:]), 0
+    fields = find_fields(buffer, at, batch.records_count, batch.last_offset_delta)
+    if fields is None:
+        raise Unreadable("the lengths or offsets of its records do not fit")
+    columns = fields.T.tolist()
     first_offset, first_time = batch.base_offset, batch.first_timestamp
-    appended = batch.max_timestamp if batch.timestamp_type else None
-    rows: list[Row] = []
-    for _ in range(batch.records_count):
-        length, at = _varint(buffer, at)
-        end = at + length
-        moment, at = _varint(buffer, at + 1)  # one byte of attributes, unused so far
-        offset, at = _varint(buffer, at)
-        key: bytes | None = None
-        size, at = _varint(buffer, at)
-        if size >= 0:
-            key = buffer[at : at + size]
-            at += size
-        value = b""
-        size, at = _varint(buffer, at)
-        if size >= 0:
-            value = buffer[at : at + size]
-            at += size
-        count, at = _varint(buffer, at)
-        headers: Headers = ()
-        if count:
-            headers, at = _headers(buffer, at, count)
-        if at != end:
-            raise Unreadable("the length of a record does not fit")
-        milliseconds = first_time + moment if appended is None else appended
-        rows.append((first_offset + offset, milliseconds, key, value, headers))
-    if at != len(buffer):
-        raise Unreadable("the length of a batch does not fit")
-    return rows
+    times = [first_time + later for later in columns[TIME]]
+    if batch.timestamp_type:
+        times = [batch.max_timestamp] * len(times)
+    headers: Iterable[Headers] = repeat(())
+    if any(columns[HEADER_COUNT]):
+        headers = [
+            _headers(buffer, start, count)
+            for start, count in zip(columns[HEADERS], columns[HEADER_COUNT], strict=True)
+        ]
+    keys = [
+        buffer[start : start + size] if size >= 0 else None
+        for start, size in zip(columns[KEY], columns[KEY_SIZE], strict=True)
+    ]
+    values = [
+        buffer[start : start + size] if size > 0 else b""
+        for start, size in zip(columns[VALUE], columns[VALUE_SIZE], strict=True)
+    ]
+    offsets = [first_offset + later for later in columns[OFFSET]]
+    return list(zip(offsets, times, keys, values, headers, strict=False))
 
 
 def _varint(buffer: bytes, at: int) -> tuple[int, int]:
     """A zig-zag variable-length integer and where it ends."""
-    octet = buffer[at]
-    if octet < 0x80:
-        return (octet >> 1) ^ -(octet & 1), at + 1
-    second = buffer[at + 1]
-    if second < 0x80:
-        octet = (octet & 0x7F) | second << 7
-        return (octet >> 1) ^ -(octet & 1), at + 2
-    result, shift = 0, 0
-    while octet >= 0x80:
-        if shift > 63:
-            raise Unreadable("a number is too long")
+    result = shift = 0
+    while (octet := buffer[at]) >= 0x80:
         result |= (octet & 0x7F) << shift
         shift += 7
         at += 1
-        octet = buffer[at]
     result |= octet << shift
     return (result >> 1) ^ -(result & 1), at + 1
 
 
-def _headers(buffer: bytes, at: int, count: int) -> tuple[Headers, int]:
-    # A negative size leads back to where it stands: read for ever by one who trusts it.
-    if not 0 <= count <= len(buffer) - at:
-        raise Unreadable("the number of headers does not fit")
+def _headers(buffer: bytes, at: int, count: int) -> Headers:
+    """Headers whose sizes `find_fields` found to fit."""
     headers = []
     for _ in range(count):
         size, at = _varint(buffer, at)
-        if size < 0:
-            raise Unreadable("the length of a header does not fit")
         name = buffer[at : at + size].decode()
         at += size
         size, at = _varint(buffer, at)
         headers.append((name, buffer[at : at + max(size, 0)]))
         at += max(size, 0)
-    return tuple(headers), at
+    return tuple(headers)

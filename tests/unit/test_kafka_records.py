@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka import TopicPartition
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record.memory_records import MemoryRecords, MemoryRecordsBuilder
 
 from streams.kafka_records import PartitionRecords, Row, decode_records
+from streams.record_fields import KEY, KEY_SIZE, OFFSET, VALUE, VALUE_SIZE, find_fields
 from streams.source import Damaged
 
 PLAIN, GZIP, LZ4, ZSTD = 0, 1, 3, 4
@@ -56,6 +57,7 @@ def unpack(data: bytes, fetch_offset: int = 0) -> tuple[list[Row | Damaged], Par
     return found, unpacked
 
 
+@settings(deadline=None)  # the first call compiles
 @given(records, st.sampled_from([PLAIN, GZIP, LZ4, ZSTD]))
 def test_records_are_read_as_the_client_reads_them(
     rows: list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]], codec: int
@@ -73,6 +75,26 @@ def test_records_are_read_as_the_client_reads_them(
     ]
     assert decode_records(MemoryRecords(data).next_batch()) == expected
     assert unpack(data)[0] == expected
+
+
+@given(records, st.data())
+def test_fields_never_lie_outside_of_the_bytes(
+    rows: list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]],
+    data: st.DataObject,
+) -> None:
+    """Compiled code checks no bounds by itself: whatever the bytes, it must not follow them out."""
+    buffer = bytearray(batch_bytes(rows)[61:])
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(buffer) - 1))
+        buffer[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(buffer)))
+    for octets in (bytes(buffer), bytes(buffer[:cut])):
+        fields = find_fields(octets, 0, len(rows), len(rows) - 1)
+        if fields is not None:
+            for start, size in ((KEY, KEY_SIZE), (VALUE, VALUE_SIZE)):
+                ends = fields[:, start] + fields[:, size].clip(0)
+                assert ((fields[:, start] >= 0) & (ends <= len(octets))).all()
+            assert fields[:, OFFSET].tolist() == sorted(set(fields[:, OFFSET].tolist()))
 
 
 @given(st.integers(61, 200), st.integers(0, 7), st.sampled_from([PLAIN, LZ4]))
