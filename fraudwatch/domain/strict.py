@@ -56,7 +56,8 @@ UNSEEN = (
 )
 _UNSEEN = re.compile(f"[{UNSEEN}\\ud800-\\udfff]")
 _UNSTORABLE = re.compile("[\\x00\\ud800-\\udfff]")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
+# No name of a field has three digits in a row; numbers of accounts, cards and telephones do.
+_NAME = re.compile(r"(?!.*[0-9]{3})[A-Za-z_][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _MESSAGE_PATH = re.compile(r" - at `\$\.?([A-Za-z_.]*)")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
