@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import Text, any_, func, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework.ledger_tables import between, midnight, newest_table
 from fraudwatch.casework.models import Alert, Case, LabelRow, LedgerRow
 from fraudwatch.domain.case import OPEN
 from fraudwatch.domain.decision import Outcome, Rule
@@ -35,6 +36,9 @@ _CHUNK = 20_000
 # How long truth takes is read off the chargebacks that have come: after the time in which 95 % of
 # them came, a transaction without one counts as ordinary. Fewer than 50 do not tell.
 LEAST_CHARGEBACKS, COME = 50, 0.95
+_CHARGEBACKS = 2000  # that are looked at, the newest, if they took no longer than this:
+_LONGEST_DELAY = timedelta(days=180)
+_CLOCKS_DIFFER = timedelta(days=1)  # nothing is known earlier before it happens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +91,7 @@ def from_ledger(
     """
     session.execute(text("SET LOCAL statement_timeout = 0"))
     inside = (
-        LedgerRow.event_time >= since,
-        LedgerRow.event_time < until,
+        between(since, until),
         LedgerRow.features_version == spec.version,
     )
     rows = session.execute(
@@ -116,7 +119,7 @@ def from_ledger(
     )
     place = {name: row for row, name in enumerate(ids)}
     fraud = np.full(len(ids), UNKNOWN, dtype=np.int8)
-    for name, truth in session.execute(_current_labels(since, until)):
+    for name, truth in session.execute(_current_labels(since)):
         if name in place:
             fraud[place[name]] = FRAUD if truth else LEGITIMATE
     still_open = np.zeros(len(ids), dtype=np.bool_)
@@ -208,19 +211,22 @@ def numeric_attributes(frame: pd.DataFrame) -> tuple[str, ...]:
 
 def newest_moment(session: Session) -> datetime | None:
     """Event time of the newest transaction in the ledger; None when it is empty."""
-    return session.scalar(select(func.max(LedgerRow.event_time)))
+    table = newest_table(session)
+    if table is None:
+        return None
+    days = between(midnight(table.first), midnight(table.until))
+    return session.scalar(select(func.max(LedgerRow.event_time)).where(days))
 
 
 def _matrix(stored: Sequence[bytes], width: int) -> NDArray[np.float64]:
     return np.frombuffer(b"".join(stored), dtype="<f8").reshape(-1, width).astype(np.float64)
 
 
-def _current_labels(since: datetime, until: datetime) -> Any:
-    """The label that counts of each transaction of that time; see `fraudwatch.domain.label`."""
+def _current_labels(since: datetime) -> Any:
+    """The label that counts of each transaction since then; see `fraudwatch.domain.label`."""
     return (
         select(LabelRow.transaction_id, LabelRow.fraud)
-        .join(LedgerRow, LedgerRow.transaction_id == LabelRow.transaction_id)
-        .where(LedgerRow.event_time >= since, LedgerRow.event_time < until)
+        .where(LabelRow.known_at >= since - _CLOCKS_DIFFER)
         .ext(distinct_on(LabelRow.transaction_id))
         .order_by(
             LabelRow.transaction_id,
@@ -232,16 +238,24 @@ def _current_labels(since: datetime, until: datetime) -> Any:
 
 
 def _matured_before(session: Session, until: datetime) -> int:
-    """Before when nearly all chargebacks have come, by how long those so far took.
+    """Before when nearly all chargebacks have come, by how long the newest of them took.
 
     Without enough of them to tell, nothing is mature.
     """
-    delay = func.extract("epoch", LabelRow.known_at - LedgerRow.event_time)
-    count, seconds = session.execute(
-        select(func.count(), func.percentile_cont(COME).within_group(delay))
-        .join(LedgerRow, LedgerRow.transaction_id == LabelRow.transaction_id)
+    chargebacks = session.execute(
+        select(LabelRow.transaction_id, LabelRow.known_at)
         .where(LabelRow.source == LabelSource.CHARGEBACK.value, LabelRow.fraud)
-    ).one()
-    if count < LEAST_CHARGEBACKS:
+        .order_by(LabelRow.known_at.desc(), LabelRow.id.desc())
+        .limit(_CHARGEBACKS)
+    )
+    known = {row.transaction_id: row.known_at for row in chargebacks}
+    times = session.execute(
+        select(LedgerRow.transaction_id, LedgerRow.event_time).where(
+            between(until - _LONGEST_DELAY, until),
+            LedgerRow.transaction_id == any_(literal(list(known), ARRAY(Text))),
+        )
+    )
+    delays = [to_us(known[name]) - to_us(moment) for name, moment in times]
+    if len(delays) < LEAST_CHARGEBACKS:
         return np.iinfo(np.int64).min
-    return to_us(until) - int(seconds * 1e6)
+    return to_us(until) - int(np.quantile(delays, COME))

@@ -34,6 +34,7 @@ from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.deciders import Deciding, Switch
 from fraudwatch.casework.ledger import Scored
+from fraudwatch.casework.ledger_tables import LedgerTables
 from fraudwatch.casework.repeats import reject_repeats
 from fraudwatch.clock import Clock
 from fraudwatch.domain.decision import Outcome, Reason, Versions
@@ -99,6 +100,7 @@ class ForwardPath:
         self._clock = clock
         self._monotonic = monotonic
         self._topic = settings.topic_transactions
+        self._tables = LedgerTables(sessions, clock)
         self._placement = Placement(self._topic, key, monotonic)
         self._prepared: Prepared | None = None
         self._policy: Policy | None = None
@@ -137,6 +139,7 @@ class ForwardPath:
             # found and put aside. Memory of all these partitions is ahead of the database.
             log.warning("batch given up: %s", error)
             self._abandon()
+            self._tables.forget()
             raise Fenced(partitions) from error
         self._prepared = None
         self._committed(prepared)
@@ -228,7 +231,7 @@ class ForwardPath:
         arrivals = [read(b, self.memory[b.partition].next_offset, decoded) for b in fresh]
         BATCH_ROWS.observe(sum(len(a.offsets) for a in arrivals))
         with connect_errors(), self._sessions() as session:
-            reject_repeats(session, arrivals)
+            reject_repeats(session, arrivals, self._tables)
         for arrived in arrivals:
             self.memory[arrived.partition].guard.observe(arrived.offsets, arrived.rejected)
         return arrivals
@@ -330,11 +333,15 @@ class ForwardPath:
     def _commit(self, prepared: Prepared) -> None:
         started = self._monotonic()
         now = prepared.scored.scored_at
+        self._tables.prepare(
+            ledger.days_of(prepared.scored.transactions),
+            [(move.partition, move.expected, move.new) for move in prepared.checkpoint.moves],
+        )
         with connect_errors(), self._sessions.begin() as session:
             prepared.checkpoint.write(
                 session, dead_letter_topic=self._settings.topic_dead_letters, now=now
             )
-            ledger.write(session, prepared.scored)
+            ledger.write(session, prepared.scored, self._tables)
             intake.open_cases(session, prepared.alerts, now)
         self._stage("commit", started)
 

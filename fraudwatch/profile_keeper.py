@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import profile_store
 from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.ledger_tables import between, midnight, newest_table
 from fraudwatch.casework.models import (
     LabelRow,
     LedgerRow,
@@ -79,11 +80,19 @@ def refresh_profiles(session: Session, topic: str, now: datetime) -> str | None:
 
 
 def _newest_day(session: Session, topic: str, now: datetime) -> date | None:
-    """The day of the newest of each partition's last rows: event times are nearly in order."""
+    """The newest event day of the ledger that has come."""
+    today = now.astimezone(UTC).date()
+    table = newest_table(session)
+    if table is None:
+        return None
+    if table.until - table.first == timedelta(days=1):
+        return min(table.first, today)
+    # Of many days: that of the newest of each partition's last rows, for times are nearly in order.
+    days = between(midnight(table.first), midnight(table.until))
     last = [
         session.scalar(
             select(LedgerRow.event_time)
-            .where(LedgerRow.partition == partition)
+            .where(LedgerRow.partition == partition, days)
             .order_by(LedgerRow.offset.desc())
             .limit(1)
         )
@@ -91,8 +100,8 @@ def _newest_day(session: Session, topic: str, now: datetime) -> date | None:
             select(StreamOffset.partition).where(StreamOffset.topic == topic)
         ).all()
     ]
-    days = [moment.astimezone(UTC).date() for moment in last if moment is not None]
-    return min(max(days), now.astimezone(UTC).date()) if days else None
+    found = [moment.astimezone(UTC).date() for moment in last if moment is not None]
+    return min(max(found), today) if found else None
 
 
 def _rates(session: Session) -> Mapping[str, float]:
@@ -101,11 +110,10 @@ def _rates(session: Session) -> Mapping[str, float]:
     return FeatureSpec.from_dict(manifest["features"]).rates if manifest else {}
 
 
-def _inside(as_of: date) -> tuple[Any, Any, Any]:
-    end = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
+def _inside(as_of: date) -> tuple[Any, Any]:
+    end = midnight(as_of)
     return (
-        LedgerRow.event_time >= end - timedelta(days=LONGEST_DAYS + LABEL_DELAY_DAYS),
-        LedgerRow.event_time < end,
+        between(end - timedelta(days=LONGEST_DAYS + LABEL_DELAY_DAYS), end),
         LedgerRow.merchant_id.is_not(None),
     )
 
@@ -142,10 +150,9 @@ def _transactions(session: Session, as_of: date, rates: Mapping[str, float]) -> 
 
 def _frauds(session: Session, as_of: date) -> DayTable:
     """Frauds by the label that counted at the start of the day."""
-    midnight = datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
     current = (
         select(LabelRow.transaction_id, LabelRow.fraud)
-        .where(LabelRow.known_at < midnight)
+        .where(LabelRow.known_at < midnight(as_of))
         .ext(distinct_on(LabelRow.transaction_id))
         .order_by(
             LabelRow.transaction_id,

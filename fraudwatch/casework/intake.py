@@ -35,6 +35,7 @@ class NewAlert:
     offset: int
     transaction_id: str
     account_id: str
+    event_time: datetime
     outcome: int
     rule: int
     risk: float | None
@@ -98,6 +99,7 @@ def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> N
                 "partition": alert.partition,
                 "offset": alert.offset,
                 "transaction_id": alert.transaction_id,
+                "event_time": alert.event_time,
                 "outcome": alert.outcome,
                 "rule": alert.rule,
                 "risk": alert.risk,
@@ -146,6 +148,7 @@ def new_alerts(scored: Scored, policy: Policy, key: bytes) -> list[NewAlert]:
                 scored.offsets[row],
                 transaction.transaction_id,
                 transaction.account_id,
+                transaction.event_time,
                 int(scored.outcome[row]),
                 int(scored.rule[row]),
                 risk,

@@ -1,18 +1,21 @@
 """What people read: cases, transactions, accounts, through the lens of their permissions.
 
-Each view takes a fixed number of queries, however long its lists are.
+Each view takes a fixed number of queries, however long its lists are; one more for every few
+months of the ledger that it has to go back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.orm import Session, defer
 
 from fraudwatch.casework import labels, ledger, queue
+from fraudwatch.casework.ledger_tables import at_times, eras
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
     Alert,
@@ -79,15 +82,9 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
     case = session.get(Case, case_id)
     if case is None:
         raise NotFound(f"there is no case {case_id}")
-    alerts = session.execute(
-        select(Alert, LedgerRow)
-        .join(LedgerRow, LedgerRow.transaction_id == Alert.transaction_id)
-        .where(Alert.case_id == case_id)
-        .order_by(func.greatest(Alert.outcome, 1).desc(), Alert.id.desc())
-        .limit(ALERTS)
-        .options(*_HEAVY[:2])
-    ).all()
-    history = session.execute(_history(case.account_id).limit(HISTORY)).all()
+    alerts = _alerts(session, case_id)
+    all_days = list(eras(session))
+    history = _history(session, all_days, case.account_id, HISTORY)
     events = session.scalars(
         select(CaseEvent)
         .where(CaseEvent.case_id == case_id)
@@ -115,7 +112,7 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
             )
             for alert, row in alerts
         ],
-        account=_account(session, case.account_id, lens),
+        account=_account(session, all_days, case.account_id, lens),
         history=_transactions(history, truth, lens),
         events=[_event(event, names) for event in reversed(events)],
     )
@@ -123,15 +120,11 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
 
 def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> TransactionDetail:
     """One transaction with everything known of it."""
-    found = session.execute(
-        select(LedgerRow, Alert.case_id, Case.resolution)
-        .outerjoin(Alert, Alert.transaction_id == LedgerRow.transaction_id)
-        .outerjoin(Case, Case.id == Alert.case_id)
-        .where(LedgerRow.transaction_id == transaction_id)
-    ).first()
-    if found is None:
+    row = _newest_row(session, LedgerRow.transaction_id == transaction_id)
+    if row is None:
         raise NotFound("there is no transaction with this id")
-    row, case_id, resolution = found
+    case = session.scalar(select(Case).join(Alert).where(*_same(row)))
+    case_id, resolution = (case.id, case.resolution) if case is not None else (None, None)
     truth = labels.of_transactions(session, [transaction_id])
     received = ledger.stored(row.payload)
     return TransactionDetail(
@@ -163,20 +156,15 @@ def transaction_page(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[TransactionOut]:
-    """An account's transactions, newest first. Two queries."""
-    query = _history(account_id)
+    """An account's transactions, newest first."""
+    after = None
     if cursor is not None:
-        last = select(LedgerRow.event_time, LedgerRow.transaction_id).where(
+        after = _newest_row(
+            session,
             LedgerRow.account_id == account_id,
             LedgerRow.transaction_id == queue.read_text_cursor(cursor),
         )
-        at = last.with_only_columns(LedgerRow.event_time).scalar_subquery()
-        key = last.with_only_columns(LedgerRow.transaction_id).scalar_subquery()
-        query = query.where(
-            (LedgerRow.event_time < at)
-            | ((LedgerRow.event_time == at) & (LedgerRow.transaction_id < key))
-        )
-    rows = session.execute(query.limit(limit + 1)).all()
+    rows = _history(session, list(eras(session)), account_id, limit + 1, after)
     more = len(rows) > limit
     rows = rows[:limit]
     truth = labels.of_transactions(session, [row.transaction_id for row, _ in rows])
@@ -188,7 +176,7 @@ def transaction_page(
 
 def account_detail(session: Session, lens: Lens, account_id: str) -> AccountDetail:
     """An account and its newest transactions. Raises `NotFound` for one never seen."""
-    summary = _account(session, account_id, lens)
+    summary = _account(session, list(eras(session)), account_id, lens)
     if summary.transactions == 0:
         raise NotFound("there is no account with this id")
     page = transaction_page(session, lens, account_id, limit=HISTORY)
@@ -203,39 +191,107 @@ def account_detail(session: Session, lens: Lens, account_id: str) -> AccountDeta
     )
 
 
-def _history(account_id: str) -> Select[LedgerRow, int]:
-    return (
+def _newest_row(session: Session, *wanted: ColumnElement[bool]) -> LedgerRow | None:
+    """The newest row that fits; the search goes back in time."""
+    for era in eras(session):
+        row = session.scalar(
+            select(LedgerRow).where(era, *wanted).order_by(LedgerRow.event_time.desc()).limit(1)
+        )
+        if row is not None:
+            return row
+    return None
+
+
+def _same(row: LedgerRow) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return Alert.transaction_id == row.transaction_id, Alert.event_time == row.event_time
+
+
+def _alerts(session: Session, case_id: int) -> list[tuple[Alert, LedgerRow]]:
+    """A case's alerts with their transactions, the weightiest first."""
+    alerts = session.scalars(
+        select(Alert)
+        .where(Alert.case_id == case_id)
+        .order_by(func.greatest(Alert.outcome, 1).desc(), Alert.id.desc())
+        .limit(ALERTS)
+    ).all()
+    rows = session.scalars(
+        select(LedgerRow)
+        .where(
+            at_times(alert.event_time for alert in alerts),
+            LedgerRow.transaction_id.in_([alert.transaction_id for alert in alerts]),
+        )
+        .options(*_HEAVY[:2])
+    )
+    found = {(row.transaction_id, row.event_time): row for row in rows}
+    return [(alert, found[alert.transaction_id, alert.event_time]) for alert in alerts]
+
+
+def _history(
+    session: Session,
+    all_days: Sequence[ColumnElement[bool]],
+    account_id: str,
+    most: int,
+    after: LedgerRow | None = None,
+) -> list[Row[LedgerRow, int]]:
+    """An account's newest transactions, those older than `after`."""
+    rows: list[Row[LedgerRow, int]] = []
+    query = (
         select(LedgerRow, Alert.case_id)
-        .outerjoin(Alert, Alert.transaction_id == LedgerRow.transaction_id)
+        .outerjoin(
+            Alert,
+            (Alert.transaction_id == LedgerRow.transaction_id)
+            & (Alert.event_time == LedgerRow.event_time),
+        )
         .where(LedgerRow.account_id == account_id)
         .order_by(LedgerRow.event_time.desc(), LedgerRow.transaction_id.desc())
         .options(*_HEAVY)
     )
-
-
-def _account(session: Session, account_id: str, lens: Lens) -> AccountSummary:
-    sums = session.execute(
-        select(
-            LedgerRow.currency,
-            func.count(),
-            func.sum(LedgerRow.amount),
-            func.min(LedgerRow.event_time),
-            func.max(LedgerRow.event_time),
+    if after is not None:
+        query = query.where(
+            (LedgerRow.event_time < after.event_time)
+            | (
+                (LedgerRow.event_time == after.event_time)
+                & (LedgerRow.transaction_id < after.transaction_id)
+            )
         )
-        .where(LedgerRow.account_id == account_id)
-        .group_by(LedgerRow.currency)
-        .order_by(LedgerRow.currency)
-    ).all()
+    for era in all_days:
+        rows += session.execute(query.where(era).limit(most - len(rows))).all()
+        if len(rows) == most:
+            break
+    return rows
+
+
+def _account(
+    session: Session, all_days: Sequence[ColumnElement[bool]], account_id: str, lens: Lens
+) -> AccountSummary:
+    count = 0
+    amounts: dict[str, Decimal] = {}
+    moments: list[datetime] = []
+    for era in all_days:
+        for currency, number, amount, first, last in session.execute(
+            select(
+                LedgerRow.currency,
+                func.count(),
+                func.sum(LedgerRow.amount),
+                func.min(LedgerRow.event_time),
+                func.max(LedgerRow.event_time),
+            )
+            .where(era, LedgerRow.account_id == account_id)
+            .group_by(LedgerRow.currency)
+        ):
+            count += number
+            amounts[currency] = amounts.get(currency, Decimal(0)) + amount
+            moments += [first, last]
     kind = func.coalesce(Case.resolution, "open")
     cases = session.execute(
         select(kind, func.count()).where(Case.account_id == account_id).group_by(kind)
     ).all()
     return AccountSummary(
         account_id=lens.id(account_id),
-        transactions=sum(row[1] for row in sums),
-        first_event=min((row[3] for row in sums), default=None),
-        last_event=max((row[4] for row in sums), default=None),
-        amounts={row[0]: row[2] for row in sums},
+        transactions=count,
+        first_event=min(moments, default=None),
+        last_event=max(moments, default=None),
+        amounts=dict(sorted(amounts.items())),
         cases={row[0]: row[1] for row in cases},
     )
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework import users
 from fraudwatch.casework.auth import Passwords
+from fraudwatch.casework.ledger_tables import make_tables
 from fraudwatch.casework.models import Alert, Case, CaseEvent, LedgerRow, User
 from fraudwatch.domain.access import Role
 from fraudwatch.domain.decision import Outcome, Rule
@@ -128,6 +129,7 @@ class Seed:
             profile_version="",
             scored_at=self.now,
         )
+        make_tables(self.session, [row.event_time.date()], self.now.date())
         self.session.add(row)
         return row
 
@@ -171,6 +173,7 @@ class Seed:
                     partition=row.partition,
                     offset=row.offset,
                     transaction_id=row.transaction_id,
+                    event_time=row.event_time,
                     outcome=row.outcome,
                     rule=row.rule,
                     risk=row.risk,

@@ -81,6 +81,7 @@ class World:
                     row.offset,
                     row.transaction_id,
                     row.account_id,
+                    row.event_time,
                     row.outcome,
                     row.rule,
                     row.risk,

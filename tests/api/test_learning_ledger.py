@@ -17,6 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import ledger, models_registry, profile_store
+from fraudwatch.casework.ledger_tables import LedgerTables
 from fraudwatch.casework.models import (
     Alert,
     AuditRow,
@@ -83,6 +84,8 @@ def stored(sessions: sessionmaker[Session], rows: Stored) -> Stored:
     transactions = list(frame_to_transactions(rows.frame))
     n = len(transactions)
     unscored = np.full(n, np.nan)
+    tables = LedgerTables(sessions, FixedClock(NOW))
+    tables.prepare(ledger.days_of(transactions), [(0, 0, n), (1, 0, n)])
     with sessions.begin() as session:
         ledger.write(
             session,
@@ -103,6 +106,7 @@ def stored(sessions: sessionmaker[Session], rows: Stored) -> Stored:
                 challenger_id=None,
                 scored_at=NOW,
             ),
+            tables,
         )
         for partition in (0, 1):
             session.add(
@@ -165,6 +169,7 @@ def open_case(session: Session, stored: Stored, row: int) -> None:
             partition=row % 2,
             offset=row // 2,
             transaction_id=stored.frame["transaction_id"].iloc[row],
+            event_time=stored.frame["event_time"].iloc[row],
             outcome=1,
             rule=0,
             added_at=NOW,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
+from fraudwatch.casework.ledger_tables import make_tables
 from fraudwatch.casework.models import Base
+
+DAY = date(2026, 3, 1)
 
 
 def test_migrations_make_the_tables_that_the_models_describe(engine: Engine) -> None:
@@ -16,6 +22,42 @@ def test_migrations_make_the_tables_that_the_models_describe(engine: Engine) -> 
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+        found = connection.scalar(
+            text("SELECT pg_get_partkeydef(oid) FROM pg_class WHERE relname = 'ledger'")
+        )
+        assert found == Base.metadata.tables["ledger"].dialect_options["postgresql"]["partition_by"]
+
+
+def test_a_table_of_the_ledger_is_like_the_ledger(engine: Engine) -> None:
+    """Columns, constraints, indexes and the refusal of changes; a day that lacks one of them would
+    take rows in twice, be slow to read, or forget."""
+    with Session(engine) as session:
+        (table,) = make_tables(session, [DAY], DAY)
+        session.commit()
+        whole, day = (
+            {
+                "columns": [
+                    (c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(name)
+                ],
+                "checks": [c["sqltext"] for c in found.get_check_constraints(name)],
+                "key": found.get_pk_constraint(name)["constrained_columns"],
+                "unique": [u["column_names"] for u in found.get_unique_constraints(name)],
+                "indexes": [i["column_names"] for i in found.get_indexes(name)],
+            }
+            for found in [inspect(engine)]
+            for name in ("ledger", table.name)
+        )
+        assert whole == day
+        assert day["unique"] == [["transaction_id", "event_time"]]
+
+
+@pytest.mark.parametrize("act", ["UPDATE {} SET risk = 0", "DELETE FROM {}", "TRUNCATE {}"])
+def test_rows_of_a_day_are_never_changed(engine: Engine, act: str) -> None:
+    with Session(engine) as session:
+        (table,) = make_tables(session, [DAY], DAY)
+        session.commit()
+        with pytest.raises(DBAPIError, match="never changed or removed"):
+            session.execute(text(act.format(table.name)))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from fraudwatch.casework.ledger_tables import make_tables
 from fraudwatch.casework.models import DeadLetter, LabelRow, LedgerRow, StreamGap, StreamOffset
 from fraudwatch.casework.verify import Proof, verify
 
@@ -49,6 +50,7 @@ def dead_letter(offset: int, end: int, topic: str = "transactions") -> dict[str,
 def sound(sessions: sessionmaker[Session]) -> sessionmaker[Session]:
     """Offsets 2 to 9: rows 2, 3, 6, 8; a damaged range 4-5; 7 empty."""
     with sessions.begin() as session:
+        make_tables(session, [NOW.date()], NOW.date())
         session.execute(
             insert(StreamOffset).values(
                 topic="transactions",

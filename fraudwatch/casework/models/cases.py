@@ -23,7 +23,6 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from fraudwatch.casework.models.base import Base
-from fraudwatch.casework.models.stream import LedgerRow
 
 OPEN_STATUSES = "('new', 'claimed', 'reopened')"
 
@@ -104,15 +103,15 @@ class Alert(Base):
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"))
     partition: Mapped[int] = mapped_column(Integer)
     offset: Mapped[int]
-    transaction_id: Mapped[str] = mapped_column(unique=True)
+    transaction_id: Mapped[str]
+    event_time: Mapped[datetime]  # names the day of the ledger that holds the transaction
     outcome: Mapped[int] = mapped_column(SmallInteger)
     rule: Mapped[int] = mapped_column(SmallInteger)
     risk: Mapped[float | None]
     added_at: Mapped[datetime]
     case: Mapped[Case] = relationship(lazy="raise", back_populates="alerts")
-    transaction: Mapped[LedgerRow] = relationship(lazy="raise", viewonly=True)
     __table_args__ = (
-        ForeignKeyConstraint(["partition", "offset"], ["ledger.partition", "ledger.offset"]),
+        UniqueConstraint("transaction_id", "event_time"),
         CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
         Index("ix_alerts_case_id", "case_id"),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
+    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Numeric,
     SmallInteger,
     String,
+    UniqueConstraint,
     func,
     text,
 )
@@ -135,14 +137,18 @@ class LedgerRow(Base):
 
     `features` are little-endian float64 in the order of the model's feature names. The machine's
     outcome is 0 auto_clear, 1 review, 2 high_risk: there is no value for an adverse one.
+
+    Partitioned by the UTC day of `event_time` (`fraudwatch.casework.ledger_tables`): the same
+    transaction, however late it comes again, belongs to the same day, where the unique constraint
+    refuses it. Give queries a range of `event_time`, or they read every day there is.
     """
 
     __tablename__ = "ledger"
     partition: Mapped[int] = mapped_column(Integer, primary_key=True)
     offset: Mapped[int] = mapped_column(primary_key=True)
-    transaction_id: Mapped[str] = mapped_column(unique=True)
+    transaction_id: Mapped[str]
     account_id: Mapped[str]
-    event_time: Mapped[datetime]
+    event_time: Mapped[datetime] = mapped_column(primary_key=True)
     amount: Mapped[Decimal] = mapped_column(Numeric(20, 4))
     currency: Mapped[str] = mapped_column(String(3))
     merchant_id: Mapped[str | None]
@@ -166,9 +172,33 @@ class LedgerRow(Base):
     scored_at: Mapped[datetime]
     __table_args__ = (
         CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
+        UniqueConstraint("transaction_id", "event_time"),
         Index("ix_ledger_account_id_event_time", "account_id", "event_time"),
-        Index("ix_ledger_event_time", "event_time", postgresql_using="brin"),
+        {"postgresql_partition_by": "RANGE (event_time)"},
     )
+
+
+class LedgerTableRow(Base):
+    """A table of the ledger: the rows with first_day <= UTC day of event_time < until_day."""
+
+    __tablename__ = "ledger_tables"
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    first_day: Mapped[date] = mapped_column(unique=True)
+    until_day: Mapped[date]
+    __table_args__ = (CheckConstraint("first_day < until_day", name="order"),)
+
+
+class LedgerOffsets(Base):
+    """Where a table's rows of an input partition lie: in no other offsets, perhaps in fewer."""
+
+    __tablename__ = "ledger_offsets"
+    table_id: Mapped[int] = mapped_column(
+        ForeignKey("ledger_tables.id", ondelete="CASCADE"), primary_key=True
+    )
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    first_offset: Mapped[int]
+    next_offset: Mapped[int]
+    __table_args__ = (CheckConstraint("first_offset < next_offset", name="order"),)
 
 
 class Snapshot(Base):
