@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import FastAPI
 
-from fraudwatch.casework import db
+from fraudwatch.casework import db, layouts
 from fraudwatch.casework.app import create_app
 from fraudwatch.casework.auth import Passwords
 from fraudwatch.casework.context import Services
+from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.label_intake import LabelIntake
 from fraudwatch.casework.steering import Registered
 from fraudwatch.clock import SystemClock
@@ -24,6 +25,7 @@ from fraudwatch.profile_keeper import ProfileKeeper
 from fraudwatch.scorers import Scorers
 from fraudwatch.settings import Settings
 from streams.carriers import open_publisher, open_source
+from streams.growth import partitions_there
 from streams.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,8 @@ class Worker:
         key = settings.require_secret()
         sessions = db.session_factory(db.open_database(settings, pool_size=3))
         clock = SystemClock()
+        with connect_errors(), sessions.begin() as session:
+            layouts.confirm(session, settings.topic_transactions, partitions_there(settings))
         self._stop = stop
         self._path = ForwardPath(
             sessions=sessions,

@@ -157,7 +157,6 @@ class FileSource:
         self._next_lock_try = -float("inf")
         if not partition_count(folder, topic):
             raise unknown_topic(topic, folder)
-        self._locks = folder / topic / ".locks"
 
     @property
     def topic(self) -> str:
@@ -173,11 +172,11 @@ class FileSource:
             return
         self._next_lock_try = self._monotonic() + LOCK_RETRY
         with _away(self._folder):
-            self._locks.mkdir(exist_ok=True)
+            (self._folder / self._topic / ".locks").mkdir(exist_ok=True)
             for number in range(partition_count(self._folder, self._topic)):
                 if number in self._owned:
                     continue
-                lock = _try_lock(self._locks / f"{self._group}-{number}.lock")
+                lock = try_lock(lock_path(self._folder, self._topic, self._group, number))
                 if lock is not None:
                     path = partition_path(self._folder, self._topic, number)
                     self._owned[number] = _Partition(number, path, lock)
@@ -245,7 +244,12 @@ def _away(folder: Path) -> Iterator[None]:
         raise Unavailable(f"the stream folder {folder}: {error.strerror or error}") from error
 
 
-def _try_lock(path: Path) -> int | None:
+def lock_path(folder: Path, topic: str, group: str, partition: int) -> Path:
+    """The file by whose lock a reader owns a partition."""
+    return folder / topic / ".locks" / f"{group}-{partition}.lock"
+
+
+def try_lock(path: Path) -> int | None:
     """An open descriptor that holds the lock, or None where another one holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

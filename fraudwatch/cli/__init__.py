@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
     "worker": Command("serve", "worker", _START, "Score transactions from the stream."),
     "topics": Command("stream", "topics", _STREAM, "Create the topics of the stream."),
     "grow": Command("grow", "grow", _STREAM, "Add partitions to the topics."),
+    "grow": Command("grow", "grow", _STREAM, "Add partitions to the topics."),
     "publish": Command("publish", "publish", _STREAM, "Send a file of transactions to the stream."),
     "simulate": Command("simulate", "simulate", _STREAM, "Send simulated transactions, live."),
     "schema": Command("stream", "schema", _STREAM, "Print the JSON Schema of a transaction."),

@@ -32,7 +32,7 @@ from streams.partitioner import partitions_of
 from streams.simulator.config import WorldConfig
 from streams.simulator.live import transaction_messages
 from streams.simulator.world import World
-from streams.source import Message, RecordBatch
+from streams.source import Message, Publisher, RecordBatch
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 NOW = START + timedelta(days=40)
@@ -150,7 +150,7 @@ class Installation:
 
     def worker(
         self,
-        publisher: FilePublisher | None = None,
+        publisher: Publisher | None = None,
         monotonic: Callable[[], float] = perf_counter,
     ) -> ForwardPath:
         settings = self.settings
