@@ -35,13 +35,15 @@ def api(settings: Settings) -> FastAPI:
     """The casework API and console. Raises `ConfigurationError` without a secret key."""
     settings.require_secret()
     engine = db.open_database(settings)
+    clock = SystemClock()
     return create_app(
         Services(
             settings=settings,
             engine=engine,
             sessions=db.session_factory(engine),
-            clock=SystemClock(),
+            clock=clock,
             passwords=Passwords(),
+            publisher=open_publisher(settings, clock),
         )
     )
 

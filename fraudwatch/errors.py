@@ -12,6 +12,7 @@
     ├── NotFound                no such case, account, model …
     ├── Conflict                the state has moved on (stale version, lost lease, illegal move)
     ├── NotAllowed              the actor lacks the permission
+    ├── Busy                    too much at once: nothing was done, try again a little later
     └── Invalid                 a request that can never work as it stands
 """
 
@@ -92,6 +93,16 @@ class Conflict(FraudwatchError):
     def __init__(self, message: str, current: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
         self.current = dict(current or {})
+
+
+class Busy(FraudwatchError):
+    """Too much is asked at once, of one caller or of all: nothing was done, try again later."""
+
+    code = "busy"
+
+    def __init__(self, message: str, *, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
 
 
 class NotAllowed(FraudwatchError):

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import intake, ledger, offsets, outbox, steering
+from fraudwatch.casework import intake, ledger, offsets, outbox, replies, steering
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.deciders import Deciding, Switch
@@ -74,6 +74,7 @@ class Prepared:
     scored: Scored
     alerts: Sequence[intake.NewAlert]
     checkpoint: Checkpoint
+    asked: Mapping[tuple[int, int], str]  # who waits for a reply (`replies.asked`)
 
 
 class ForwardPath:
@@ -214,7 +215,8 @@ class ForwardPath:
         )
         alerts = intake.new_alerts(scored, policy, self._key)
         self._stage("policy", started)
-        return Prepared(wanted, scored, alerts, self._checkpoint(fresh, arrivals, scored))
+        checkpoint = self._checkpoint(fresh, arrivals, scored)
+        return Prepared(wanted, scored, alerts, checkpoint, replies.asked(fresh))
 
     def _arrivals(self, fresh: Sequence[RecordBatch], now: datetime) -> list[Arrivals[Transaction]]:
         """The transactions not taken in yet; what cannot be used, or comes twice, is rejected."""
@@ -343,6 +345,7 @@ class ForwardPath:
             )
             ledger.write(session, prepared.scored, self._tables)
             intake.open_cases(session, prepared.alerts, now)
+            replies.notify(session, prepared.asked, prepared.checkpoint.rejected)
         self._stage("commit", started)
 
     def _committed(self, prepared: Prepared) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from fraudwatch.casework import problems
+from fraudwatch.casework.asking import Asking
 from fraudwatch.casework.console import pages
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.edge import Edge
 from fraudwatch.casework.openapi import TAGS, describe
 from fraudwatch.casework.permissions import require_guards
+from fraudwatch.casework.rate_limits import RateLimits
 from fraudwatch.casework.routes import (
     audit,
     cases,
@@ -18,6 +25,7 @@ from fraudwatch.casework.routes import (
     sessions,
     steering,
     transactions,
+    transactions_asked,
 )
 
 _DESCRIPTION = """
@@ -33,8 +41,23 @@ def create_app(services: Services) -> FastAPI:
     """The application. Raises `ConfigurationError` without a secret key, or when a route of ours
     names no permission.
     """
-    services.settings.require_secret()
+    settings = services.settings
+    settings.require_secret()
+    asking = Asking(
+        engine=services.engine,
+        sessions=services.sessions,
+        publisher=services.publisher,
+        topic=settings.topic_transactions,
+        most_waiting=settings.ask_most_waiting,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(asking.close)
+
     app = FastAPI(
+        lifespan=lifespan,
         title="fraudwatch casework",
         version="1",
         description=_DESCRIPTION,
@@ -45,11 +68,22 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
+    app.state.asking = asking
+    app.state.rate_limits = RateLimits(settings.ask_rate, settings.ask_burst, time.monotonic)
     problems.install(app)
     app.add_middleware(Edge)
-    for part in (sessions, cases, transactions, dead_letters, steering, audit, operations):
+    for part in (
+        sessions,
+        cases,
+        transactions_asked,
+        transactions,
+        dead_letters,
+        steering,
+        audit,
+        operations,
+    ):
         app.include_router(part.router)
     pages.install(app)
     require_guards(app)
-    describe(app, services.settings)
+    describe(app, settings)
     return app

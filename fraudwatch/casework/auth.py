@@ -51,13 +51,14 @@ class CsrfMissing(NotAllowed):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The actor of a request and how it signed in. `csrf` is None for API tokens."""
+    """The actor of a request and how it signed in: by session, or by the token of this id."""
 
     actor: Actor
     display_name: str
     must_change_password: bool
     csrf: str | None = None
     session_sha256: bytes | None = None
+    token_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ def by_token(session: Session, token: str, now: datetime) -> Identity:
         raise NotSignedIn("the token has ended")
     if row.last_used_at is None or row.last_used_at + _SEEN_EVERY <= now:
         session.execute(update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=now))
-    return _identity(user, None)
+    return _identity(user, None, row.id)
 
 
 def new_token(
@@ -242,13 +243,14 @@ def actor_of(user: User) -> Actor:
     return Actor(user.id, user.name, role, user.kind == "person", permissions)
 
 
-def _identity(user: User, row: UserSession | None) -> Identity:
+def _identity(user: User, row: UserSession | None, token_id: int | None = None) -> Identity:
     return Identity(
         actor_of(user),
         user.display_name,
         user.must_change_password,
         row.csrf if row else None,
         row.token_sha256 if row else None,
+        token_id,
     )
 
 

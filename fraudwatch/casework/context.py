@@ -1,6 +1,7 @@
 """What the API works with, and the one edge where a request's work is committed."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from fraudwatch.casework.db import connect_errors
 from fraudwatch.clock import Clock
 from fraudwatch.errors import Unavailable
 from fraudwatch.settings import Settings
+from streams.source import Publisher
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Services:
     sessions: sessionmaker[Session]
     clock: Clock
     passwords: Passwords
+    publisher: Publisher
 
 
 def get_services(request: Request) -> Services:
@@ -33,13 +36,20 @@ def get_services(request: Request) -> Services:
     return services
 
 
-def get_session(services: Annotated[Services, Depends(get_services)]) -> Iterator[Session]:
-    """A session that commits when the route has returned, and rolls back when it raised."""
+@contextmanager
+def open_session(services: Services) -> Iterator[Session]:
+    """A session that commits at the end of the block. Raises `Unavailable`."""
     try:
         with connect_errors(), services.sessions.begin() as session:
             yield session
     except PoolTimeout as error:
         raise Unavailable("database: all connections are busy") from error
+
+
+def get_session(services: Annotated[Services, Depends(get_services)]) -> Iterator[Session]:
+    """A session that commits when the route has returned, and rolls back when it raised."""
+    with open_session(services) as session:
+        yield session
 
 
 ServicesDep = Annotated[Services, Depends(get_services)]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from fraudwatch.casework.permissions import Everybody, Requires, cookie_name, guards
+from fraudwatch.casework.permissions import (
+    Everybody,
+    Requires,
+    RequiresToken,
+    cookie_name,
+    guards,
+)
 from fraudwatch.casework.problems import Problem, responses
+from fraudwatch.casework.schemas_asking import ASKED
+from fraudwatch.domain.transaction import json_schema
 from fraudwatch.settings import Settings
 
 TAGS = [
@@ -14,6 +25,7 @@ TAGS = [
     {"name": "cases", "description": "The queue, and what people do to cases."},
     {"name": "transactions", "description": "What came in, and what was decided about it."},
     {"name": "dead letters", "description": "Messages that could not be used."},
+    {"name": "asking", "description": "Decisions, for payment systems that wait for them."},
     {"name": "steering", "description": "Policies and models, for risk officers."},
     {"name": "audit", "description": "Who did what, as a hash chain."},
     {"name": "operations", "description": "For those who run it."},
@@ -27,6 +39,7 @@ def describe(app: FastAPI, settings: Settings) -> None:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     components["schemas"].update(problem.pop("$defs"))
     components["schemas"]["Problem"] = problem
+    components["schemas"].update(transaction_schemas())
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
     components["securitySchemes"] = {
@@ -51,12 +64,23 @@ def describe(app: FastAPI, settings: Settings) -> None:
                 operation["description"] += f"\n\nNeeds `{permission}`."
 
 
+def transaction_schemas() -> dict[str, Any]:
+    """A transaction message, as `fraudwatch schema` prints it, with an example; its parts too."""
+    text = json.dumps(json_schema()).replace("#/$defs/", "#/components/schemas/")
+    schema: dict[str, Any] = json.loads(text)
+    parts = schema.pop("$defs")
+    del schema["$schema"]
+    return {"Transaction": schema | {"examples": [ASKED]}, **parts}
+
+
 def _permissions(app: FastAPI) -> dict[str, str | None]:
     """By operation: the permission it needs, "" where signed in is enough, None for everybody."""
     needed: dict[str, str | None] = {}
     for route in iter_route_contexts(app.routes):
         found = guards(route)
-        named = [guard.permission.value for guard in found if isinstance(guard, Requires)]
+        named = [
+            guard.permission.value for guard in found if isinstance(guard, Requires | RequiresToken)
+        ]
         public = any(isinstance(guard, Everybody) for guard in found)
         needed[str(getattr(route, "operation_id", None))] = (
             None if public else " ".join(sorted(set(named)))

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from fraudwatch.casework import auth
 from fraudwatch.casework.auth import Identity, NotSignedIn, PasswordChangeNeeded
-from fraudwatch.casework.context import ServicesDep, SessionDep
+from fraudwatch.casework.context import Services, ServicesDep, SessionDep, open_session
 from fraudwatch.casework.masking import Lens
 from fraudwatch.domain.access import Permission
 from fraudwatch.errors import ConfigurationError, NotAllowed
@@ -45,6 +46,12 @@ async def presented_csrf(request: Request) -> str | None:
     return None
 
 
+def presented_token(request: Request) -> str | None:
+    """The API token that came with the request."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
 def identify(
     request: Request,
     services: ServicesDep,
@@ -53,9 +60,9 @@ def identify(
 ) -> Identity:
     """Who sent the request, by API token or session cookie. Raises `NotSignedIn`."""
     now = services.clock.now()
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return auth.by_token(session, token.strip(), now)
+    token = presented_token(request)
+    if token is not None:
+        return auth.by_token(session, token, now)
     cookie = request.cookies.get(cookie_name(services.settings))
     if cookie is None:
         raise NotSignedIn("sign in, or send an API token as `Authorization: Bearer`")
@@ -87,6 +94,31 @@ class Requires(Guard):
         return Lens(identity.actor, services.settings.require_secret())
 
 
+@dataclass(frozen=True, slots=True)
+class RequiresToken(Guard):
+    """Lets through programs whose token holds the permission.
+
+    For routes that wait: when it is done no thread and no database connection is held any more.
+    """
+
+    permission: Permission
+
+    async def __call__(self, request: Request) -> Identity:
+        """Who asks. Raises `NotSignedIn` or `NotAllowed`."""
+        services: Services = request.app.state.services
+        identity = await run_in_threadpool(self._identify, services, presented_token(request))
+        if not identity.actor.may(self.permission):
+            raise NotAllowed(f"this needs {self.permission}")
+        return identity
+
+    @staticmethod
+    def _identify(services: Services, token: str | None) -> Identity:
+        if token is None:
+            raise NotSignedIn("send an API token as `Authorization: Bearer`")
+        with open_session(services) as session:
+            return auth.by_token(session, token, services.clock.now())
+
+
 class SignedInOnly(Guard):
     """Lets through everybody who is signed in."""
 
@@ -107,6 +139,8 @@ MayReadCases = Annotated[Lens, Depends(Requires(Permission.CASES_READ))]
 MayWorkCases = Annotated[Lens, Depends(Requires(Permission.CASES_WORK))]
 MayReopenCases = Annotated[Lens, Depends(Requires(Permission.CASES_REOPEN))]
 MayReadTransactions = Annotated[Lens, Depends(Requires(Permission.TRANSACTIONS_READ))]
+MayAsk = Annotated[Identity, Depends(RequiresToken(Permission.TRANSACTIONS_WRITE))]
+MayReadDecisions = Annotated[Lens, Depends(Requires(Permission.TRANSACTIONS_WRITE))]
 MayReadPolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_READ))]
 MayProposePolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_PROPOSE))]
 MayActivatePolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_ACTIVATE))]

@@ -6,6 +6,7 @@ Pages may show the same problem in their own way: `app.state.error_page` is aske
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.exceptions import HTTPException
 
 from fraudwatch.casework.auth import NotSignedIn
 from fraudwatch.errors import (
+    Busy,
     Conflict,
     FraudwatchError,
     InputError,
@@ -38,6 +40,7 @@ _STATUS: tuple[tuple[type[FraudwatchError], int], ...] = (
     (NotAllowed, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (Busy, 429),
     (Invalid, 422),
     (InputError, 422),
     (Unavailable, 503),
@@ -139,27 +142,45 @@ def respond(request: Request, found: Problem, headers: Mapping[str, str] | None 
 
 def unexpected(request: Request) -> Response:
     """The answer for an error that nobody foresaw: it says nothing of our insides."""
-    return respond(
-        request,
-        problem(500, "internal", "something went wrong here; the request id finds it in our log"),
-    )
+    return respond(request, _unexpected())
+
+
+def _unexpected() -> Problem:
+    detail = "something went wrong here; the request id finds it in our log"
+    return problem(500, "internal", detail)
+
+
+def _input_faults(error: InputError) -> list[FieldFault]:
+    """The field of a transaction that cannot be, with the decoder's reason."""
+    message = f"{error.reason}: {error.detail}" if error.detail else error.reason
+    return [FieldFault(field=error.field, message=message)]
+
+
+def problem_of(error: FraudwatchError) -> Problem:
+    """What the API says of an error of ours: nothing of our insides."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
+    if status is None:
+        _log.error("request failed", exc_info=error)
+        return _unexpected()
+    if status == 503:
+        _log.warning("part away", extra={"data": {"detail": str(error)}})
+    detail = "a part we need is away; try again soon" if status == 503 else str(error)
+    current = error.current if isinstance(error, Conflict) else None
+    errors = _input_faults(error) if isinstance(error, InputError) else None
+    return problem(status, error.code, detail, errors=errors, current=current)
 
 
 def _on_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, FraudwatchError)  # noqa: S101 - registered for it below
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
-    if status is None:
-        _log.error("request failed", exc_info=error)
-        return unexpected(request)
+    found = problem_of(error)
     headers = {}
-    if status == 401:
+    if found.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
+    if isinstance(error, Busy):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_seconds)))
+    if found.status == 503:
         headers["Retry-After"] = "2"
-        _log.warning("part away", extra={"data": {"detail": str(error)}})
-    detail = "a part we need is away; try again soon" if status == 503 else str(error)
-    current = error.current if isinstance(error, Conflict) else None
-    return respond(request, problem(status, error.code, detail, current=current), headers)
+    return respond(request, found, headers)
 
 
 def _on_http(request: Request, error: Exception) -> Response:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from fraudwatch.casework import audit, auth
 from fraudwatch.casework.auth import Identity, Passwords
 from fraudwatch.casework.models import ApiToken, User
-from fraudwatch.domain.access import Actor, Role
+from fraudwatch.domain.access import SERVICES, Actor, Role
 from fraudwatch.errors import Conflict, Invalid, NotFound
 
 SHORTEST_PASSWORD = 12
@@ -42,7 +42,7 @@ def create_user(
     must_change_password: bool = False,
     actor: Actor | None = None,
 ) -> User:
-    """Add a person, or a service for the role `service`. `actor` None: the operator's shell.
+    """Add a person, or a service for the roles of `SERVICES`. `actor` None: the operator's shell.
 
     A service has no password: it signs in with tokens.
     """
@@ -50,7 +50,7 @@ def create_user(
         raise Invalid("a user name has 1 to 100 printable characters, without spaces around them")
     if session.scalar(select(User.id).where(User.name == name)) is not None:
         raise Conflict(f"there is a user {name!r} already")
-    service = role is Role.SERVICE
+    service = role in SERVICES
     if service and password is not None:
         raise Invalid("a service has no password: give it a token")
     if password is not None:

@@ -14,7 +14,7 @@ from fraudwatch.casework import users as people
 from fraudwatch.casework.auth import Passwords
 from fraudwatch.casework.one_time import one_time_password
 from fraudwatch.clock import SystemClock
-from fraudwatch.domain.access import Role
+from fraudwatch.domain.access import SERVICES, Role
 from fraudwatch.settings import load_settings
 
 users = typer.Typer(
@@ -41,7 +41,7 @@ def create(
     display_name: Annotated[str, typer.Option(help="Shown to others; the name if empty.")] = "",
 ) -> None:
     """Create a user; a person gets a one-time password, to be changed at the first sign-in."""
-    password = None if role is Role.SERVICE else one_time_password()
+    password = None if role in SERVICES else one_time_password()
     with db.open_sessions(load_settings()).begin() as session:
         people.create_user(
             session,

@@ -14,6 +14,7 @@ class Permission(StrEnum):
     CASES_REOPEN = "cases:reopen"
     CASES_REASSIGN = "cases:reassign"  # end another person's claim
     TRANSACTIONS_READ = "transactions:read"
+    TRANSACTIONS_WRITE = "transactions:write"  # ask for decisions
     PERSONAL_READ = "personal:read"  # see account, device and address data unmasked
     LABELS_WRITE = "labels:write"  # truth from outside, e.g. chargebacks
     POLICIES_READ = "policies:read"
@@ -37,8 +38,12 @@ class Role(StrEnum):
     RISK_OFFICER = "risk_officer"
     AUDITOR = "auditor"
     SERVICE = "service"
+    PAYMENT_SYSTEM = "payment_system"
     ADMIN = "admin"
 
+
+SERVICES = frozenset({Role.SERVICE, Role.PAYMENT_SYSTEM})
+"""Roles of programs: they sign in with tokens and decide no case."""
 
 _READ = {Permission.CASES_READ, Permission.TRANSACTIONS_READ}
 _ANALYST = _READ | {Permission.CASES_WORK, Permission.PERSONAL_READ}
@@ -73,6 +78,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.SERVICE: frozenset(
         {Permission.TRANSACTIONS_READ, Permission.LABELS_WRITE, Permission.METRICS_READ}
     ),
+    Role.PAYMENT_SYSTEM: frozenset({Permission.TRANSACTIONS_WRITE}),
     Role.ADMIN: frozenset({Permission.USERS_MANAGE, Permission.AUDIT_READ}),
 }
 

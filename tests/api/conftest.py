@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from fraudwatch.casework.context import Services
 from fraudwatch.clock import FixedClock
 from fraudwatch.domain.access import Role
 from fraudwatch.settings import Settings, load_settings
+from streams.files import FilePublisher
 from tests.api.seed import NOW, PASSWORD, PASSWORDS, Seed
 
 
@@ -76,10 +78,15 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def api(engine: Engine, sessions: sessionmaker[Session], settings: Settings) -> Api:
+def api(
+    engine: Engine, sessions: sessionmaker[Session], settings: Settings, tmp_path: Path
+) -> Iterator[Api]:
     clock = FixedClock(NOW)
-    services = Services(settings, engine, sessions, clock, PASSWORDS)
-    return Api(create_app(services), services, clock)
+    publisher = FilePublisher(tmp_path, clock)
+    services = Services(settings, engine, sessions, clock, PASSWORDS, publisher)
+    api = Api(create_app(services), services, clock)
+    yield api
+    api.app.state.asking.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fraudwatch.casework import users
 from fraudwatch.casework.auth import Passwords
 from fraudwatch.casework.ledger_tables import make_tables
 from fraudwatch.casework.models import Alert, Case, CaseEvent, LedgerRow, User
-from fraudwatch.domain.access import Role
+from fraudwatch.domain.access import SERVICES, Role
 from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.domain.transaction import Transaction, encode
 
@@ -68,7 +68,7 @@ class Seed:
             PASSWORDS,
             name=name,
             role=role,
-            password=None if role is Role.SERVICE else password,
+            password=None if role in SERVICES else password,
             now=self.now,
             must_change_password=must_change_password,
         )

@@ -40,6 +40,9 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/reason-codes"): Permission.CASES_READ,
     ("GET", "/v1/transactions"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/transactions/{transaction_id:path}"): Permission.TRANSACTIONS_READ,
+    ("POST", "/v1/transactions"): Permission.TRANSACTIONS_WRITE,
+    ("POST", "/v1/transactions/batch"): Permission.TRANSACTIONS_WRITE,
+    ("GET", "/v1/decisions/{transaction_id:path}"): Permission.TRANSACTIONS_WRITE,
     ("GET", "/v1/accounts/{account_id:path}"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/dead-letters"): Permission.DEAD_LETTERS_READ,
     ("GET", DEAD_LETTER): Permission.DEAD_LETTERS_READ,
@@ -116,7 +119,7 @@ def test_each_role_reaches_exactly_what_it_may(api: Api) -> None:
         seed.case("acc-1")
     for (method, path), needed in NEEDED.items():
         url = path.replace(":path", "").format(**IDS, policy_id="999", model_id="999")
-        params = {"account_id": "acc-1"} if path == "/v1/transactions" else None
+        params = {"account_id": "acc-1"} if (method, path) == ("GET", "/v1/transactions") else None
         body = BODIES.get(path)
         nobody = api.client().request(method, url, json=body, params=params)
         assert nobody.status_code == 401, path

@@ -117,7 +117,12 @@ def test_unknown_names_wrong_passwords_and_locks_look_the_same(api: Api) -> None
     client = api.client()
     services = api.services
     api.app.state.services = Services(
-        services.settings, services.engine, services.sessions, services.clock, passwords
+        services.settings,
+        services.engine,
+        services.sessions,
+        services.clock,
+        passwords,
+        services.publisher,
     )
     answers = []
     for name in ["ada"] * 7 + ["nobody", "gone", "bot"]:

@@ -10,7 +10,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from fraudwatch.casework import models_registry
-from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
+from fraudwatch.domain.access import ROLE_PERMISSIONS, SERVICES, Permission, Role
 from fraudwatch.domain.decision import Outcome
 from tests.api.conftest import Api
 from tests.api.console import HTML, Browser, Element, Page, parse
@@ -43,7 +43,7 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
 }
 PUBLIC = {("GET", "/signin"), ("POST", "/signin"), ("GET", "/static/{name}")}
 IDS = {"case_id": "1", "account_id": "acc-000000000111", "transaction_id": "tx-000000"}
-PEOPLE = [role for role in Role if role is not Role.SERVICE]
+PEOPLE = [role for role in Role if role not in SERVICES]
 
 
 def url_of(path: str) -> str:

@@ -50,6 +50,8 @@ POSTS = st.sampled_from(
         "/v1/cases/1/resolve",
         "/v1/cases/1/reopen",
         "/v1/policies",
+        "/v1/transactions",
+        "/v1/transactions/batch",
     ]
 )
 LISTS = st.sampled_from(["/v1/cases", "/v1/transactions", "/v1/audit", "/v1/dead-letters"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from fraudwatch.casework import bodies, schemas
+from fraudwatch.casework import bodies, schemas, schemas_asking
+from fraudwatch.domain.transaction import decode
 from tests.api.conftest import Api
 
 
@@ -37,12 +39,14 @@ def test_the_description_is_complete(api: Api) -> None:
 def test_examples_are_what_the_models_take_and_give() -> None:
     """An example that the API itself would refuse sends every reader the wrong way."""
     checked = 0
-    for model in [*vars(bodies).values(), *vars(schemas).values()]:
+    modules = (bodies, schemas, schemas_asking)
+    for model in [model for module in modules for model in vars(module).values()]:
         if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:
             for example in model.model_json_schema().get("examples", []):
                 model.model_validate_json(json.dumps(example))
                 checked += 1
     assert checked > 20
+    decode(json.dumps(schemas_asking.ASKED).encode(), now=datetime.now(UTC))
 
 
 def test_operations_say_which_permission_they_need(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from fraudwatch.casework.app import create_app
-from fraudwatch.casework.context import Services, SessionDep
+from fraudwatch.casework.context import SessionDep
 from fraudwatch.casework.db import open_engine, session_factory
 from fraudwatch.casework.edge import MAX_BODY_BYTES, SECURITY_HEADERS
 from fraudwatch.casework.models import User
@@ -19,7 +20,6 @@ from fraudwatch.domain.access import Role
 from fraudwatch.errors import ConfigurationError
 from fraudwatch.settings import load_settings
 from tests.api.conftest import Api
-from tests.api.seed import PASSWORDS
 
 
 def check(answer: Any, status: int, code: str) -> dict[str, Any]:
@@ -120,8 +120,7 @@ def test_work_whose_commit_fails_is_not_reported_as_done(api: Api) -> None:
 def test_a_database_that_is_away_is_said_to_be_away(api: Api) -> None:
     """Waiting helps: 503, and the process stays alive."""
     engine = open_engine(make_url("postgresql+psycopg://nobody@127.0.0.1:1/none"))
-    services = api.services
-    away = Services(services.settings, engine, session_factory(engine), services.clock, PASSWORDS)
+    away = replace(api.services, engine=engine, sessions=session_factory(engine))
     api.app.state.services = away
     client = api.client(authorization="Bearer x")
     assert client.get("/health").json() == {"status": "ok"}
@@ -156,13 +155,6 @@ def test_metrics_count_requests_by_route_and_open_cases(api: Api) -> None:
 
 
 def test_the_application_does_not_start_without_a_secret(api: Api) -> None:
-    services = api.services
-    bare = Services(
-        load_settings(secret_key=""),
-        services.engine,
-        services.sessions,
-        services.clock,
-        PASSWORDS,
-    )
+    bare = replace(api.services, settings=load_settings(secret_key=""))
     with pytest.raises(ConfigurationError, match="FRAUDWATCH_SECRET_KEY"):
         create_app(bare)

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -19,6 +20,7 @@ from fraudwatch.casework.context import Services
 from fraudwatch.clock import SystemClock
 from fraudwatch.domain.decision import Outcome
 from fraudwatch.settings import load_settings
+from streams.files import FilePublisher
 from tests.api.seed import PASSWORDS, Seed
 from tests.parts import skip_or_fail
 
@@ -39,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def address(engine: Engine, sessions: sessionmaker[Session]) -> Iterator[str]:
+def address(engine: Engine, sessions: sessionmaker[Session], tmp_path: Path) -> Iterator[str]:
     """Address of the served application: two cases wait, `ada` is a senior analyst."""
     now = datetime.now(UTC)
     with sessions.begin() as session:
@@ -51,7 +53,9 @@ def address(engine: Engine, sessions: sessionmaker[Session]) -> Iterator[str]:
         seed.case("acc-000000000111", outcomes=outcomes, priority=2.0)
         seed.case("acc-000000000222", priority=1.0)
     settings = load_settings(secret_key="0123456789abcdef" * 4, cookie_secure=False)
-    app = create_app(Services(settings, engine, sessions, SystemClock(), PASSWORDS))
+    clock = SystemClock()
+    publisher = FilePublisher(tmp_path, clock)
+    app = create_app(Services(settings, engine, sessions, clock, PASSWORDS, publisher))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -27,6 +27,7 @@ from fraudwatch.detectors.registry import DETECTORS
 from fraudwatch.detectors.training import DEFAULT
 from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
 from fraudwatch.settings import Settings, load_settings
+from streams.files import FilePublisher
 
 ROOT = Path(__file__).parents[2]
 BEGIN = "<!-- begin: written by `make docs` -->"
@@ -114,8 +115,14 @@ def described_api() -> dict[str, Any]:
     """The API's own description; nothing is connected to."""
     engine = create_engine("postgresql+psycopg://")
     settings = load_settings(secret_key="0" * 32)
+    clock = SystemClock()
     services = Services(
-        settings, engine, session_factory(engine), SystemClock(), Passwords(memory_kib=8)
+        settings,
+        engine,
+        session_factory(engine),
+        clock,
+        Passwords(memory_kib=8),
+        FilePublisher(Path(), clock),
     )
     return create_app(services).openapi()
 

@@ -11,6 +11,7 @@ from fraudwatch.casework.models.cases import (
 )
 from fraudwatch.casework.models.layouts import Decider, TopicLayout
 from fraudwatch.casework.models.people import ApiToken, AuditRow, User, UserSession
+from fraudwatch.casework.models.requests import IdempotencyKey
 from fraudwatch.casework.models.steering import ModelRow, PolicyRow
 from fraudwatch.casework.models.stream import (
     DeadLetter,
@@ -38,6 +39,7 @@ __all__ = [
     "DeadLetterAccept",
     "DeadLetterReplay",
     "Decider",
+    "IdempotencyKey",
     "LabelRow",
     "LedgerOffsets",
     "LedgerRow",

@@ -39,10 +39,13 @@ class User(Base):
         UniqueConstraint("id", "kind"),
         CheckConstraint("kind IN ('person', 'service')", name="kind"),
         CheckConstraint(
-            "role IN ('analyst', 'senior', 'risk_officer', 'auditor', 'service', 'admin')",
+            "role IN ('analyst', 'senior', 'risk_officer', 'auditor', 'service', 'payment_system',"
+            " 'admin')",
             name="role",
         ),
-        CheckConstraint("(role = 'service') = (kind = 'service')", name="service"),
+        CheckConstraint(
+            "(role IN ('service', 'payment_system')) = (kind = 'service')", name="service"
+        ),
     )
 
 
