@@ -10,7 +10,13 @@ from typing import Annotated
 import msgspec
 
 from fraudwatch.domain.limits import ID_LENGTH
-from fraudwatch.domain.strict import input_error, read_object, require_text, require_time
+from fraudwatch.domain.strict import (
+    free_text_fault,
+    input_error,
+    read_object,
+    require_text,
+    require_time,
+)
 from fraudwatch.errors import InputError
 
 
@@ -65,6 +71,11 @@ def decode_label(
 ) -> Label:
     """The label in a message; `InputError` for every message that docs/messages.md rules out."""
     message = read_object(value, max_bytes)
+    for name in _Wire.__struct_fields__:
+        text = message.get(name)
+        # Half characters: msgspec fails on them where it reads a time.
+        if isinstance(text, str) and free_text_fault(text, max_bytes):
+            raise InputError("bad_text", name)
     try:
         wire = msgspec.convert(
             {name: message[name] for name in _Wire.__struct_fields__ if name in message}, _Wire
