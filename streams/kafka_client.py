@@ -2,15 +2,18 @@
 
 kafka-python 3.0.12 tries a connection again and again, whatever went wrong with it: a broker that
 is away and one that refuses our password look alike to the caller. `_Manager` looks at why a
-connection failed and keeps what only an operator can mend; the client's own way to remember such
-failures is never reached, because its connections do not raise while they are set up.
+connection failed and keeps what only an operator can mend. (The client's own way to remember such
+failures is never reached, because its connections do not raise while they are set up. And when a
+broker answers and closes at once, as it does for a wrong password, the client often drops the
+answer, because it sees both together.)
 """
 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -21,9 +24,11 @@ from kafka.errors import (
     GroupAuthorizationFailedError,
     IllegalSaslStateError,
     KafkaError,
+    KafkaTimeoutError,
     RetriableError,
     SaslAuthenticationFailedError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
 )
 from kafka.net.compat import KafkaNetClient
@@ -53,6 +58,26 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
         super().__init__(net, **options)
         self.last_failure: BaseException | None = None
 
+    async def _do_bootstrap(self, deadline: float | None) -> Any:
+        try:
+            return await super()._do_bootstrap(deadline)
+        except KafkaTimeoutError as error:
+            raise KafkaTimeoutError(
+                f"no answer ({_text(self.last_failure or error)}); is FRAUDWATCH_STREAM_URL right, "
+                f"and FRAUDWATCH_KAFKA_SECURITY_PROTOCOL ({self.config['security_protocol']})?"
+            ) from error
+
+    async def _build_transport(self, node: Any, timeout_at: float | None = None) -> Any:
+        transport = await super()._build_transport(node, timeout_at)
+        receive = transport._sock_recv  # noqa: SLF001 - see the top of this file
+
+        def receive_all() -> tuple[bytes, BaseException | None]:
+            data, error = receive()
+            return data, None if data else error  # the next read finds the end again
+
+        transport._sock_recv = receive_all  # noqa: SLF001
+        return transport
+
     async def _connect(self, node: Any, conn: Any, **options: object) -> None:
         await super()._connect(node, conn, **options)
 
@@ -70,17 +95,23 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
         return next(iter(self._auth_failures.values()), None)
 
 
+def _text(error: BaseException) -> str:
+    """What an error says, without the names of classes that the client puts before it."""
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    return said.rstrip(".")
+
+
 def _refusal(error: BaseException, broker: str) -> Refused | None:
     """What the operator must do about a failed connection; None if it may work later."""
     if isinstance(error, SaslAuthenticationFailedError):
         return Refused(
-            f"Kafka at {broker} refuses to let us in ({error}): "
+            f"Kafka at {broker} refuses to let us in ({_text(error)}): "
             "look at FRAUDWATCH_KAFKA_USERNAME and FRAUDWATCH_KAFKA_PASSWORD, or with OAUTHBEARER "
             "at FRAUDWATCH_KAFKA_OAUTH_…"
         )
     if isinstance(error, UnsupportedSaslMechanismError | IllegalSaslStateError):
         return Refused(
-            f"Kafka at {broker} does not take this way to sign in ({error}): look at "
+            f"Kafka at {broker} does not take this way to sign in ({_text(error)}): look at "
             "FRAUDWATCH_KAFKA_SASL_MECHANISM and FRAUDWATCH_KAFKA_SECURITY_PROTOCOL"
         )
     cause = _tls_error(error)
@@ -88,7 +119,8 @@ def _refusal(error: BaseException, broker: str) -> Refused | None:
         return None
     if isinstance(cause, ssl.SSLCertVerificationError):
         return Refused(
-            f"the certificate of Kafka at {broker} is not trusted: {cause.verify_message}. Look at "
+            f"the certificate of Kafka at {broker} is not trusted: "
+            f"{cause.verify_message.rstrip('.')}. Look at "
             "FRAUDWATCH_KAFKA_CA_FILE, and whether FRAUDWATCH_STREAM_URL (and the broker's "
             "advertised.listeners) names the host as its certificate does"
         )
@@ -127,6 +159,31 @@ def require_access(client: KafkaNetClient, topic: str = "") -> None:
         raise TopicAuthorizationFailedError(topic)
 
 
+def partition_count(client: KafkaNetClient, topic: str, seconds: float) -> int:
+    """How many partitions the topic has; 0 when there is no such topic.
+
+    Asks for it by name: in an answer about all topics, those hidden from us are left out. Raises
+    errors of Kafka, `TopicAuthorizationFailedError` for a hidden one.
+    """
+    deadline = time.monotonic() + seconds
+    manager, cluster = client._manager, client.cluster  # noqa: SLF001
+    # Asked twice: an answer that was on its way may not have heard of a new topic yet.
+    for _ in range(2):
+        if known := cluster.partitions_for_topic(topic):
+            return len(known)
+        client.get_broker_version(timeout_ms=left_ms(deadline))
+        cluster.add_topic(topic)
+        with suppress(UnknownTopicOrPartitionError):
+            manager.run(manager.wait_for, cluster.request_update(), left_ms(deadline))
+        require_access(client, topic)
+    return len(cluster.partitions_for_topic(topic) or ())
+
+
+def left_ms(deadline: float) -> float:
+    """Milliseconds until then, at least one."""
+    return max(1.0, (deadline - time.monotonic()) * 1000)
+
+
 class ClientFactory:
     """Makes the clients that consumers, producers and admins ask for, and can close them: when
     one of those fails in its constructor, its client's thread and sockets would live on.
@@ -156,7 +213,7 @@ class ClientFactory:
         """The last failure to connect, as the end of a sentence; empty if there was none."""
         failures = [client._manager.last_failure for client in self.made]  # noqa: SLF001 - ours
         last = next((failure for failure in failures if failure), None)
-        return f" (last: {last})" if last else ""
+        return f" ({_text(last)})" if last else ""
 
     @contextmanager
     def closed_on_error(self) -> Iterator[None]:
@@ -200,16 +257,16 @@ def kafka_errors(bootstrap: str, *, doing: str = "") -> Iterator[None]:
             "another worker runs with the same FRAUDWATCH_WORKER_ID; give each its own"
         ) from error
     except Refused as error:
-        raise ConfigurationError(str(error)) from error
+        raise ConfigurationError(_text(error)) from error
     except AuthorizationError as error:
         raise ConfigurationError(
             f"Kafka at {bootstrap} does not allow it: we need {doing or _right(error)}; "
             "docs/clusters.md lists the rights of each part"
         ) from error
     except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as error:
-        raise ConfigurationError(str(_refusal(error, bootstrap))) from error
+        raise ConfigurationError(_text(_refusal(error, bootstrap) or error)) from error
     except (RetriableError, OSError) as error:
-        raise Unavailable(f"Kafka at {bootstrap}: {error}") from error
+        raise Unavailable(f"Kafka at {bootstrap}: {_text(error)}") from error
 
 
 def _right(error: AuthorizationError) -> str:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
@@ -31,7 +31,14 @@ from kafka.protocol.producer import ProduceRequest
 
 from fraudwatch.clock import Clock
 from fraudwatch.errors import ConfigurationError, Unavailable
-from streams.kafka_client import ClientFactory, kafka_errors, make_client, require_access
+from streams.kafka_client import (
+    ClientFactory,
+    kafka_errors,
+    left_ms,
+    make_client,
+    partition_count,
+    require_access,
+)
 from streams.kafka_security import NO_SECURITY, Security
 from streams.partitioner import spread
 from streams.record_batches import record_batches
@@ -131,25 +138,13 @@ class _BulkWriter:
         )
 
     def partitions(self, topic: str, seconds: float) -> int:
-        deadline = time.monotonic() + seconds
-        cluster = self._client.cluster
-        # Asked twice: an answer that was on its way may not have heard of a new topic yet.
-        for _ in range(2):
-            known = cluster.partitions_for_topic(topic)
-            if known:
-                return len(known)
-            self._client.get_broker_version(timeout_ms=_left_ms(deadline))
-            cluster.add_topic(topic)
-            with suppress(UnknownTopicOrPartitionError):
-                self._refresh(deadline)
-            require_access(self._client, topic)
-        return len(cluster.partitions_for_topic(topic) or ())
+        return partition_count(self._client, topic, seconds)
 
     def _refresh(self, deadline: float) -> None:
         self._wait(self._client.cluster.request_update(), deadline)
 
     def _wait(self, future: Any, deadline: float) -> Any:
-        self._client.poll(timeout_ms=_left_ms(deadline), future=future)
+        self._client.poll(timeout_ms=left_ms(deadline), future=future)
         require_access(self._client)
         if not future.is_done:
             raise Unavailable(f"Kafka at {self._bootstrap} does not answer in time")
@@ -213,10 +208,6 @@ class _BulkWriter:
 
     def close(self) -> None:
         self._client.close()
-
-
-def _left_ms(deadline: float) -> float:
-    return max(1.0, (deadline - time.monotonic()) * 1000)
 
 
 def _produce_request(topic: str, batches: Mapping[int, bytes]) -> ProduceRequest:
