@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Raise when a computation changes without its name, unit or formula text changing.
-DEFINITIONS = 1
+DEFINITIONS = 2
 
 ATTRIBUTE_PREFIX = "attributes."
 MAX_RATE = 1e12

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudwatch.features import kernel as k
+from fraudwatch.features import spans as k
 from fraudwatch.features.catalogue import ATTRIBUTE_PREFIX, FeatureSpec
 from fraudwatch.features.columns import Columns
-from fraudwatch.features.kernel import DAY, HOUR
 from fraudwatch.features.layout import PAST, Measures
 from fraudwatch.features.profiles import MerchantProfiles
+from fraudwatch.features.spans import DAY, HOUR
 
 E4 = 10_000.0
 MAX_RATIO = 1_000.0

@@ -1,22 +1,19 @@
-"""The kernel: accounts' pasts in pooled arrays, and the walk over them, row after row.
+"""The kernel: the walk over accounts' pasts, row after row.
 
-An account's past is two segments:
-
-- its **history**: the newest `KEEP` transactions of the last `RETAIN` before its latest one,
-  ordered by time, ties in order of arrival;
-- its **memory**: an open-addressing table of (dimension, value) → last seen, for what was seen
-  within `REMEMBER` before its latest transaction.
+An account's past is its **rows**, the newest `KEEP` transactions of the last `RETAIN` before its
+latest one, and its **entries**, when each (dimension, value) was seen last within `REMEMBER` before
+its latest transaction. `bits.py` says how they lie in memory, `busy.py` what is added for accounts
+with many of them.
 
 What lies outside is gone by definition, whether or not it still takes up room; so when room is
-cleared never changes a result. Within an account ids are told apart by 32 bits.
+cleared never changes a result. Within an account (dimension, value) pairs are told apart by 32
+bits: of two that collide (one in four thousand million) the second counts as seen, and as the first
+among an account's different merchants, countries or devices.
 
 Each row is measured against what its account had received before, then joins it. A late row, whose
 time is before the account's latest, counts what happened up to its own time; from then on it lies
-in the windows of later rows. Sums are of integers; floating-point sums run newest to oldest:
-results are equal to the last bit for any cutting of the stream.
-
-All compiled code and its constants are in this file on purpose: numba's cache on disk watches only
-the file of the function that is called, and would go on using old code of helpers elsewhere.
+in the windows of later rows. All sums are of whole numbers: results are equal to the last bit for
+any cutting of the stream.
 """
 
 from __future__ import annotations
@@ -26,31 +23,63 @@ import math
 import numpy as np
 from numba import njit
 
-from fraudwatch.features.layout import Measures, Pools, Rows
+from fraudwatch.features import bits, busy
+from fraudwatch.features.layout import (
+    ACCOUNTS,
+    BUSY,
+    BUSY_ACCOUNTS,
+    LOCATED,
+    NOWHERE,
+    S_AMOUNT,
+    S_COUNTRY,
+    S_DEVICE,
+    S_KEY,
+    S_MERCHANT,
+    S_SEEN,
+    S_TIME,
+    SIZE_OF,
+    STAMP,
+)
+from fraudwatch.features.sources import fingerprint
+from fraudwatch.features.spans import (
+    AGE,
+    BEFORE,
+    BELOW,
+    COUNT,
+    COUNTRIES,
+    DAY,
+    DEVIATION,
+    DEVICES,
+    FIRST,
+    HOUR,
+    KM,
+    LATE,
+    LONGEST,
+    MAX,
+    MEAN,
+    MERCHANTS,
+    NEVER,
+    PAST_MAX,
+    REMEMBER,
+    RETAIN,
+    SAME_HOUR,
+    SAME_WEEKDAY,
+    SECOND,
+    SINCE,
+    SPEED,
+    SUM,
+    WINDOWS,
+)
 
-# Whoever changes what a measure means here raises `catalogue.DEFINITIONS`.
-SECOND = 1_000_000
-HOUR = 3_600 * SECOND
-DAY = 24 * HOUR
-WINDOWS = (600 * SECOND, HOUR, DAY, 7 * DAY, 30 * DAY)
-LONGEST = WINDOWS[-1]
-RETAIN = LONGEST + 7 * DAY  # rows up to 7 days late have whole windows
-KEEP = 8_192
-REMEMBER = 365 * DAY
-NEVER = np.iinfo(np.int64).min
-SMALLEST = 4  # rows of the smallest segment
-SCRATCH = 2 * KEEP
 MAX_SPEED = 10_000.0  # km/h
 EARTH_KM = 6_371.0
+COARSEST = SECOND  # unit of times to try first
+LARGEST_SCALE = 10_000  # unit of amounts to try first
+_MIXER = 2_654_435_761
+_UNMIXER = pow(_MIXER, -1, 2**32)
+_STEP = 0x9E3779B1
 
-DONE, SHORT_OF_ACCOUNTS, SHORT_OF_HISTORY, SHORT_OF_MEMORY = range(4)
-
-# Measures of one window (second axis of `Measures.windows`).
-COUNT, SUM, MAX, MERCHANTS, COUNTRIES, DEVICES = range(6)
-
-# Measures of the account's past (columns of `Measures.past`, in the order of `layout.PAST`).
-(SINCE, MEAN, DEVIATION, BELOW, SAME_HOUR, SAME_WEEKDAY, FIRST) = range(7)
-(BEFORE, AGE, KM, SPEED, PAST_MAX, LATE) = range(12, 18)
+DONE, SHORT_OF_ACCOUNTS, SHORT_OF_SLABS, SHORT_OF_BUSY, SHORT_OF_STORE = range(5)
 
 
 @njit(cache=True, nogil=True)
@@ -63,51 +92,15 @@ def narrow(value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _memory_key(dimension, value):  # type: ignore[no-untyped-def]
-    key = (value * 2_654_435_761 + (dimension + 1) * 0x9E3779B1) & 0xFFFFFFFF
-    return key if key != 0 else 1
+def _entry_key(dimension, value):  # type: ignore[no-untyped-def]
+    key = (value * _MIXER + (dimension + 1) * _STEP) & 0xFFFFFFFF
+    return key if key != 0 else np.int64(1)
 
 
 @njit(cache=True, nogil=True)
-def _size_class(rows):  # type: ignore[no-untyped-def]
-    size = 0
-    while (1 << size) < rows:
-        size += 1
-    return size
-
-
-@njit(cache=True, nogil=True)
-def _allocate(pool, heap, rows):  # type: ignore[no-untyped-def]
-    """Start of a segment of `rows` (a power of two), -1 where the pool must grow first."""
-    size = _size_class(rows)
-    start = heap[size]
-    if start >= 0:
-        heap[size] = pool[start].time
-        return start
-    start = heap[0]
-    if start + rows > len(pool):
-        return -1
-    heap[0] = start + rows
-    return start
-
-
-@njit(cache=True, nogil=True)
-def _release(pool, heap, start, rows):  # type: ignore[no-untyped-def]
-    if rows == 0:
-        return
-    size = _size_class(rows)
-    pool[start].time = heap[size]
-    heap[size] = start
-
-
-@njit(cache=True, nogil=True)
-def _slot_of(memory, start, slots, key):  # type: ignore[no-untyped-def]
-    """Where the key is, or the empty place where it would go."""
-    mask = slots - 1
-    place = key & mask
-    while memory[start + place].key != 0 and memory[start + place].key != key:
-        place = (place + 1) & mask
-    return start + place
+def value_of(dimension, key):  # type: ignore[no-untyped-def]
+    """The narrow id of a key (the inverse of `_entry_key`)."""
+    return ((key - (dimension + 1) * _STEP) * _UNMIXER) & 0xFFFFFFFF
 
 
 @njit(cache=True, nogil=True)
@@ -118,16 +111,16 @@ def _place_account(pools, account):  # type: ignore[no-untyped-def]
     place = np.int64(account & np.uint64(mask))
     while index[place] >= 0:
         if accounts[index[place]].id == account:
-            return index[place]
+            return np.int64(index[place])
         place = (place + 1) & mask
-    number = pools.totals[0]
-    pools.totals[0] = number + 1
+    number = pools.totals[ACCOUNTS]
+    pools.totals[ACCOUNTS] = number + 1
     index[place] = number
     record = accounts[number]
     record.id = account
-    record.first = record.latest = record.located = NEVER
-    record.count = record.length = record.room = record.known = record.slots = 0
-    record.latitude = record.longitude = 0.0
+    record.first = record.latest = NEVER
+    record.count = record.located = record.rows = record.entries = 0
+    record.size = NOWHERE
     return number
 
 
@@ -143,6 +136,17 @@ def numbers_of(index, accounts, ids, numbers):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def add_to_index(pools, number):  # type: ignore[no-untyped-def]
+    """Count account `number`, whose record is written, as the newest."""
+    mask = len(pools.places) - 1
+    place = np.int64(pools.accounts[number].id & np.uint64(mask))
+    while pools.places[place] >= 0:
+        place = (place + 1) & mask
+    pools.places[place] = number
+    pools.totals[ACCOUNTS] = number + 1
+
+
+@njit(cache=True, nogil=True)
 def reindex(index, accounts, number):  # type: ignore[no-untyped-def]
     """Fill an empty index with the first `number` accounts."""
     mask = len(index) - 1
@@ -151,88 +155,6 @@ def reindex(index, accounts, number):  # type: ignore[no-untyped-def]
         while index[place] >= 0:
             place = (place + 1) & mask
         index[place] = account
-
-
-@njit(cache=True, nogil=True)
-def fill_memory(memory, starts, slots, counts, keys, times):  # type: ignore[no-untyped-def]
-    """Put loaded pairs into empty segments: `counts[a]` pairs for each account a, in order."""
-    pair = 0
-    for account in range(len(starts)):
-        for _ in range(counts[account]):
-            place = _slot_of(memory, starts[account], slots[account], np.int64(keys[pair]))
-            memory[place].key = keys[pair]
-            memory[place].time = times[pair]
-            pair += 1
-
-
-@njit(cache=True, nogil=True)
-def _make_room_history(record, history, heap, latest):  # type: ignore[no-untyped-def]
-    """Room for one more row. False where the pool is short."""
-    if record.length < record.room:
-        return True
-    start, length = record.history, record.length
-    gone = max(0, length - KEEP)
-    while gone < length and history[start + gone].time <= latest - RETAIN:
-        gone += 1
-    target = start
-    if record.room == 0 or gone * 4 < record.room:
-        room = max(SMALLEST, 2 * record.room)
-        target = _allocate(history, heap, room)
-        if target < 0:
-            return False
-    for offset in range(length - gone):
-        history[target + offset] = history[start + gone + offset]
-    if target != start:
-        _release(history, heap, start, record.room)
-        record.history = target
-        record.room = room
-    record.length = length - gone
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _make_room_memory(record, memory, heap, latest, more):  # type: ignore[no-untyped-def]
-    """Room for `more` pairs at a load of at most 3/4. False where the pool is short."""
-    if (record.known + more) * 4 <= record.slots * 3:
-        return True
-    start, slots = record.memory, record.slots
-    fresh = 0
-    for place in range(start, start + slots):
-        if memory[place].key != 0 and memory[place].time > latest - REMEMBER:
-            fresh += 1
-    room = SMALLEST
-    while (fresh + more) * 4 > room * 3:
-        room *= 2
-    if (fresh + more) * 8 > room * 5:
-        room *= 2
-    target = _allocate(memory, heap, room)
-    if target < 0:
-        return False
-    for place in range(target, target + room):
-        memory[place].key = 0
-    for place in range(start, start + slots):
-        if memory[place].key != 0 and memory[place].time > latest - REMEMBER:
-            key = np.int64(memory[place].key)
-            memory[_slot_of(memory, target, room, key)] = memory[place]
-    _release(memory, heap, start, slots)
-    record.memory = target
-    record.slots = room
-    record.known = fresh
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _is_new(table, mask, stamp, key):  # type: ignore[no-untyped-def]
-    """1 where the key is not yet in the set of this stamp (it is from now on), else 0."""
-    place = key & mask
-    while True:
-        entry = table[place]
-        if entry >> 32 != stamp:
-            table[place] = (stamp << 32) | key
-            return 1
-        if entry & 0xFFFFFFFF == key:
-            return 0
-        place = (place + 1) & mask
 
 
 @njit(cache=True, nogil=True)
@@ -247,59 +169,116 @@ def _distance(latitude, longitude, other_latitude, other_longitude):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def _walk(pools, record, latest, time, amount, keys, windows, past):  # type: ignore[no-untyped-def]
-    """One backward walk over the account's history for all nested windows.
+def spot_of(pools, record):  # type: ignore[no-untyped-def]
+    """When and where the account was located last; `NEVER` for not at all."""
+    segment = np.int64(record.segment)
+    if record.size == BUSY:
+        spots = pools.spots
+        return pools.busy[segment, LOCATED], spots[segment, 0], spots[segment, 1]
+    if record.located == 0:
+        return np.int64(NEVER), 0.0, 0.0
+    at = segment * 16 + 4
+    return pools.words[at], pools.floats[at + 8], pools.floats[at + 16]
 
-    Returns where in the segment a row of this time belongs.
+
+@njit(cache=True, nogil=True)
+def put_spot(pools, record, spot):  # type: ignore[no-untyped-def]
+    segment = np.int64(record.segment)
+    if record.size == BUSY:
+        pools.busy[segment, LOCATED] = spot[0]
+        pools.spots[segment, 0], pools.spots[segment, 1] = spot[1], spot[2]
+    elif record.located:
+        at = segment * 16 + 4
+        pools.words[at], pools.floats[at + 8], pools.floats[at + 16] = spot
+
+
+@njit(cache=True, nogil=True)
+def _entry_of(ints, at, entries, key):  # type: ignore[no-untyped-def]
+    """Number of the entry with this key, from 1 on, 0 for none."""
+    for i in range(entries):
+        if ints[at + i] == key:
+            return np.int64(i + 1)
+    return np.int64(0)
+
+
+@njit(cache=True, nogil=True)
+def _walk(pools, record, latest, time, amount, keys, codes, windows, past):  # type: ignore[no-untyped-def]
+    """One backward walk over the account's rows for all nested windows.
+
+    Returns how many rows come before one of this time.
     """
-    history, scratch = pools.history, pools.scratch
-    start, length = record.history, record.length
-    oldest = max(0, length - KEEP)
+    words, marks = pools.words, pools.marks
     floor = latest - RETAIN
-    position = length
-    while position > oldest and history[start + position - 1].time > time:
+    base, unit, scale = np.int64(record.base), np.int64(record.unit), np.int64(record.scale)
+    stride = bits.row_bits(record)
+    begin = bits.rows_at(record, np.int64(record.segment))
+    times, amounts = bits.mask_of(record.time_bits), bits.mask_of(record.amount_bits)
+    merchant_mask = bits.mask_of(record.merchant_bits)
+    country_mask, device_mask = (
+        bits.mask_of(record.country_bits),
+        bits.mask_of(record.device_bits),
+    )
+    amount_at = np.int64(record.time_bits)
+    merchant_at = amount_at + record.amount_bits
+    country_at = merchant_at + record.merchant_bits
+    device_at = country_at + record.country_bits
+    position = np.int64(record.rows)
+    at = begin + (position - 1) * stride
+    while position > 0 and base + unit * bits.get(words, at, times) > time:
         position -= 1
-    mask = 15
-    while mask + 1 < 2 * (position - oldest):
-        mask = 2 * mask + 1
-    pools.totals[1] += 1
-    stamp = pools.totals[1]
-    merchants = _is_new(scratch[0], mask, stamp, keys[0]) if keys[0] else 0
-    countries = _is_new(scratch[1], mask, stamp, keys[3]) if keys[3] else 0
-    devices = _is_new(scratch[2], mask, stamp, keys[4]) if keys[4] else 0
+        at -= stride
+    pools.totals[STAMP] += 1
+    stamp = pools.totals[STAMP]
+    merchants = countries = devices = 0
+    if keys[0]:
+        merchants = 1
+        marks[0, codes[0]] = stamp
+    if keys[3]:
+        countries = 1
+        marks[1, codes[3]] = stamp
+    if keys[4]:
+        devices = 1
+        marks[2, codes[4]] = stamp
     total = top = amount
-    past_top = below = same_hour = same_weekday = 0
-    # Amounts are summed as differences from the newest: the squares then lose no figures.
-    newest = position > oldest and history[start + position - 1].time > max(time - LONGEST, floor)
-    pivot = history[start + position - 1].amount if newest else 0
-    differences = 0
-    squares = 0.0
+    past_top = below = same_hour = same_weekday = squares = np.int64(0)
+    until_midnight = DAY - 1 - time % DAY
+    newest = np.int64(NEVER)
     j = position - 1
     for window in range(len(WINDOWS)):
         bound = max(time - WINDOWS[window], floor)
-        while j >= oldest and history[start + j].time > bound:
-            row = history[start + j]
-            x = row.amount
+        while j >= 0:
+            t = base + unit * bits.get(words, at, times)
+            if t <= bound:
+                break
+            newest = max(newest, t)
+            x = scale * bits.get(words, at + amount_at, amounts)
             total += x
             past_top = max(past_top, x)
-            differences += x - pivot
-            squares += float(x - pivot) * float(x - pivot)
-            if x < amount:
-                below += 2
-            elif x == amount:
-                below += 1
-            gap = (row.time - time) % DAY
-            if gap <= HOUR or gap >= DAY - HOUR:
-                same_hour += 1
-            if (row.time // DAY - time // DAY) % 7 == 0:
-                same_weekday += 1
-            if row.merchant != 0:
-                merchants += _is_new(scratch[0], mask, stamp, np.int64(row.merchant))
-            if row.country != 0:
-                countries += _is_new(scratch[1], mask, stamp, np.int64(row.country))
-            if row.device != 0:
-                devices += _is_new(scratch[2], mask, stamp, np.int64(row.device))
+            squares += x * x
+            below += (x < amount) + (x <= amount)
+            age = time - t
+            days = age // DAY
+            rest = age - days * DAY
+            same_hour += rest <= HOUR or rest >= DAY - HOUR
+            days += (until_midnight + rest) >= DAY  # midnights between
+            same_weekday += days % 7 == 0
+            if merchant_mask:
+                code = bits.get(words, at + merchant_at, merchant_mask)
+                if code and marks[0, code] != stamp:
+                    marks[0, code] = stamp
+                    merchants += 1
+            if country_mask:
+                code = bits.get(words, at + country_at, country_mask)
+                if code and marks[1, code] != stamp:
+                    marks[1, code] = stamp
+                    countries += 1
+            if device_mask:
+                code = bits.get(words, at + device_at, device_mask)
+                if code and marks[2, code] != stamp:
+                    marks[2, code] = stamp
+                    devices += 1
             j -= 1
+            at -= stride
         top = max(top, past_top)
         windows[window, COUNT] = position - j
         windows[window, SUM] = total
@@ -308,12 +287,18 @@ def _walk(pools, record, latest, time, amount, keys, windows, past):  # type: ig
         windows[window, COUNTRIES] = countries
         windows[window, DEVICES] = devices
     n = position - 1 - j
-    past[SINCE] = (time - history[start + position - 1].time if n else LONGEST) / 1e6
-    past[MEAN] = pivot + differences / n if n else 0.0
-    past[DEVIATION] = 0.0
-    if n > 1:
-        spread = squares - float(differences) * float(differences) / n
-        past[DEVIATION] = math.sqrt(max(0.0, spread) / (n - 1))
+    high = mixed = np.int64(0)
+    if past_top >> busy.SPLIT:  # squares do not fit: once more, in parts
+        squares = np.int64(0)
+        for i in range(j + 1, position):
+            x = scale * bits.get(words, begin + i * stride + amount_at, amounts)
+            a, b = x >> busy.SPLIT, x & ((1 << busy.SPLIT) - 1)
+            high += a * a
+            mixed += a * b
+            squares += b * b
+    past[SINCE] = (time - newest if n else LONGEST) / 1e6
+    past[MEAN] = (total - amount) / n if n else 0.0
+    past[DEVIATION] = busy.deviation(n, total - amount, high, mixed, squares)
     past[BELOW] = below / 2
     past[SAME_HOUR] = same_hour
     past[SAME_WEEKDAY] = same_weekday
@@ -322,80 +307,220 @@ def _walk(pools, record, latest, time, amount, keys, windows, past):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def advance(pools: Pools, rows: Rows, measures: Measures, begin: int) -> tuple[int, int]:
-    """Measure each row from `begin` on, then add it to its account's past.
+def _join_in_place(pools, record, time, amount, keys, codes, joins, spot):  # type: ignore[no-untyped-def]
+    """Add a row as the newest, and what it tells of entries, if all of it fits. Else do nothing."""
+    words, ints = pools.words, pools.ints
+    entries, offset = np.int64(record.entries), time - record.origin
+    if record.size == NOWHERE or record.rows == record.row_room or not joins:
+        return False
+    if (spot[0] != NEVER) != (record.located != 0):
+        return False
+    if time < record.base or offset < 0 or (time - record.base) % record.unit:
+        return False
+    if amount % record.scale or bits.width(amount // record.scale) > record.amount_bits:
+        return False
+    unit = np.int64(record.unit)
+    if (time - record.base) // unit >> record.time_bits or offset // unit >> record.seen_bits:
+        return False
+    for d in range(6):
+        if keys[d] and codes[d] == 0:
+            for e in range(d):
+                if keys[e] == keys[d]:
+                    codes[d] = codes[e]
+            if codes[d] == 0:
+                entries += 1
+                codes[d] = entries
+    if (
+        entries > record.entry_room
+        or codes[0] >> record.merchant_bits
+        or codes[3] >> record.country_bits
+        or codes[4] >> record.device_bits
+    ):
+        return False
+    segment = np.int64(record.segment)
+    keys_at, at = bits.keys_at(record, segment), bits.seen_at(record, segment)
+    width, mask = np.int64(record.seen_bits), bits.mask_of(record.seen_bits)
+    for d in range(6):
+        if keys[d]:
+            place = at + (codes[d] - 1) * width
+            if codes[d] > record.entries:
+                ints[keys_at + codes[d] - 1] = keys[d]
+                bits.put(words, place, mask, offset // unit)
+            elif bits.get(words, place, mask) < offset // unit:
+                bits.put(words, place, mask, offset // unit)
+    record.entries = entries
+    row = bits.rows_at(record, segment) + np.int64(record.rows) * bits.row_bits(record)
+    bits.put_row(words, record, row, time, amount, codes[0], codes[3], codes[4])
+    record.rows += 1
+    put_spot(pools, record, spot)
+    return True
 
-    Returns the first row not done and what was short: `DONE`, or a pool that must grow (nothing
-    of that row is done yet).
-    """
-    memory = pools.memory
-    keys = np.zeros(6, dtype=np.int64)
-    for i in range(begin, len(rows.account)):
-        if pools.totals[0] == len(pools.accounts):
-            return i, SHORT_OF_ACCOUNTS
-        time, amount = rows.time[i], rows.amount[i]
-        record = pools.accounts[_place_account(pools, rows.account[i])]
-        latest = time if record.count == 0 else max(time, record.latest)
-        if not _make_room_history(record, pools.history, pools.history_heap, latest):
-            return i, SHORT_OF_HISTORY
-        past = measures.past[i]
-        more = 0
-        for d in range(6):
-            keys[d] = narrow(rows.values[i, d])
-            past[FIRST + d] = 0.0
-            if keys[d] == 0:
-                continue
-            seen = NEVER
-            if record.slots > 0:
-                place = _slot_of(memory, record.memory, record.slots, _memory_key(d, keys[d]))
-                if memory[place].key != 0:
-                    seen = memory[place].time
-            if seen <= latest - REMEMBER:
-                more += 1
-                past[FIRST + d] = 1.0 if record.count > 0 else 0.0
-        if more > 0 and not _make_room_memory(record, memory, pools.memory_heap, latest, more):
-            return i, SHORT_OF_MEMORY
 
-        position = _walk(pools, record, latest, time, amount, keys, measures.windows[i], past)
-        past[BEFORE] = record.count
-        past[AGE] = max(0, time - record.first) if record.count > 0 else 0
-        past[LATE] = latest - time
-        past[KM] = past[SPEED] = 0.0
-        placed = not (math.isnan(rows.latitude[i]) or math.isnan(rows.longitude[i]))
-        if placed:
-            if record.located != NEVER:
-                km = _distance(
-                    record.latitude, record.longitude, rows.latitude[i], rows.longitude[i]
-                )
-                hours = max(abs(time - record.located) / HOUR, 1 / 60)
-                past[KM] = km
-                past[SPEED] = min(km / hours, MAX_SPEED)
-            if time >= record.located:
-                record.located = time
-                record.latitude = rows.latitude[i]
-                record.longitude = rows.longitude[i]
+@njit(cache=True, nogil=True)
+def _join_anew(pools, number, latest, time, amount, keys, joins, spot):  # type: ignore[no-untyped-def]
+    """Add a row, and what it tells of entries, and write the account anew."""
+    record, columns = pools.accounts[number], pools.scratch
+    rows = entries = np.int64(0)
+    unit, scale = np.int64(COARSEST), np.int64(LARGEST_SCALE)
+    old_size, old_segment = np.int64(record.size), np.int64(record.segment)
+    if old_size != NOWHERE:
+        rows, entries = bits.unpack(pools.words, pools.ints, record, old_segment, latest, columns)
+        unit, scale = np.int64(record.unit), np.int64(record.scale)
+        while (time - record.base) % unit:
+            unit //= 1_000
+    while amount % scale:
+        scale //= 100
+    for d in range(6):
+        if keys[d] and time > latest - REMEMBER:
+            entry = 0
+            while entry < entries and columns[S_KEY, entry] != keys[d]:
+                entry += 1
+            if entry == entries:
+                columns[S_KEY, entry], columns[S_SEEN, entry] = keys[d], time
+                entries += 1
+            columns[S_SEEN, entry] = max(columns[S_SEEN, entry], time)
+    if joins:
+        position = rows
+        while position > 0 and columns[S_TIME, position - 1] > time:
+            position -= 1
+        for i in range(rows, position, -1):
+            for column in range(5):
+                columns[column, i] = columns[column, i - 1]
+        columns[S_TIME, position], columns[S_AMOUNT, position] = time, amount
+        for column, d in ((S_MERCHANT, 0), (S_COUNTRY, 3), (S_DEVICE, 4)):
+            columns[column, position] = 0
+            for entry in range(entries):
+                if keys[d] and columns[S_KEY, entry] == keys[d]:
+                    columns[column, position] = entry + 1
+        rows += 1
+    if rows > busy.MANY or entries > busy.MANY_ENTRIES:
+        if pools.totals[BUSY_ACCOUNTS] == len(pools.busy):
+            return SHORT_OF_BUSY
+        if busy.unfold(pools, record, columns, rows, entries) < 0:
+            return SHORT_OF_STORE
+    else:
+        form = np.empty(bits.FORM, dtype=np.int64)
+        placed = spot[0] != NEVER
+        bits.shape(columns, rows, entries, placed, unit, scale, True, form)
+        size = SIZE_OF[form[bits.F_GRAINS]]
+        segment = old_segment
+        if size != old_size:
+            segment = bits.take(pools, size)
+            if segment < 0:
+                return SHORT_OF_SLABS
+        record.segment, record.size, record.located = segment, size, placed
+        pools.ints[segment * 4] = number
+        bits.write(pools.words, pools.ints, record, segment, columns, rows, entries, form)
+    put_spot(pools, record, spot)
+    if old_size >= 0 and old_size != record.size:
+        bits.give_back(pools, old_size, old_segment)
+    return DONE
 
-        if time > latest - RETAIN:
-            start = record.history
-            for offset in range(record.length, position, -1):
-                pools.history[start + offset] = pools.history[start + offset - 1]
-            row = pools.history[start + position]
-            row.time = time
-            row.amount = amount
-            row.merchant = keys[0]
-            row.country = keys[3]
-            row.device = keys[4]
-            record.length += 1
-        for d in range(6):
-            if keys[d] != 0:
-                key = _memory_key(d, keys[d])
-                place = _slot_of(memory, record.memory, record.slots, key)
-                if memory[place].key == 0:
-                    memory[place].key = key
-                    memory[place].time = time
-                    record.known += 1
-                memory[place].time = max(memory[place].time, time)
-        record.first = time if record.count == 0 else min(record.first, time)
-        record.latest = latest
-        record.count += 1
-    return len(rows.account), DONE
+
+@njit(cache=True, nogil=True)
+def _step(pools, number, latest, time, amount, keys, spot, windows, past):  # type: ignore[no-untyped-def]
+    """A row of an account whose past is walked over."""
+    record = pools.accounts[number]
+    codes = np.zeros(6, dtype=np.int64)
+    segment = np.int64(record.segment)
+    keys_at, at = bits.keys_at(record, segment), bits.seen_at(record, segment)
+    width, mask = np.int64(record.seen_bits), bits.mask_of(record.seen_bits)
+    known = record.count > 0
+    for d in range(6):
+        past[FIRST + d] = 0.0
+        if keys[d]:
+            seen = np.int64(NEVER)
+            codes[d] = _entry_of(pools.ints, keys_at, np.int64(record.entries), keys[d])
+            if codes[d]:
+                units = bits.get(pools.words, at + (codes[d] - 1) * width, mask)
+                seen = record.origin + np.int64(record.unit) * units
+            if seen <= latest - REMEMBER and known:
+                past[FIRST + d] = 1.0
+    _walk(pools, record, latest, time, amount, keys, codes, windows, past)
+    joins = time > latest - RETAIN
+    if time == latest and _join_in_place(pools, record, time, amount, keys, codes, joins, spot):
+        return DONE
+    return _join_anew(pools, number, latest, time, amount, keys, joins, spot)
+
+
+@njit(cache=True, nogil=True)
+def _busy_step(pools, number, latest, time, amount, keys, spot, windows, past):  # type: ignore[no-untyped-def]
+    """A row of an account whose windows are carried along."""
+    record = pools.accounts[number]
+    row = pools.busy[record.segment]
+    codes = np.zeros(6, dtype=np.int64)
+    more = 0
+    for d in range(6):
+        past[FIRST + d] = 0.0
+        if keys[d]:
+            code = busy.find(pools, row, keys[d])
+            more += code == 0
+            if code == 0 or busy.seen_of(pools, row, code) <= latest - REMEMBER:
+                past[FIRST + d] = 1.0
+    if not busy.room_for_row(pools, row, latest):
+        return SHORT_OF_STORE
+    if more and not busy.room_for_entries(pools, row, latest, more):
+        return SHORT_OF_STORE
+    for d in range(6):
+        if keys[d] and time > latest - REMEMBER:
+            codes[d] = busy.remember(pools, row, keys[d], time)
+    position = busy.measure(pools, row, time, amount, latest, keys, codes, windows, past)
+    if time > latest - RETAIN:
+        busy.insert(pools, row, position, time, amount, codes[0], codes[3], codes[4])
+    put_spot(pools, record, spot)
+    return DONE
+
+
+def _compiled(sources: str):  # type: ignore[no-untyped-def]
+    """`advance`, compiled anew when one of its sources changes (see `sources.py`)."""
+
+    @njit(cache=True, nogil=True)
+    def advance(pools, rows, measures, begin):  # type: ignore[no-untyped-def]
+        """Measure each row from `begin` on, then add it to its account's past.
+
+        Returns the first row not done and what was short: `DONE`, or what must grow (nothing of
+        that row is done yet).
+        """
+        _ = sources
+        keys = np.zeros(6, dtype=np.int64)
+        for i in range(begin, len(rows.account)):
+            if pools.totals[ACCOUNTS] == len(pools.accounts):
+                return i, SHORT_OF_ACCOUNTS
+            time, amount = rows.time[i], rows.amount[i]
+            number = _place_account(pools, rows.account[i])
+            record = pools.accounts[number]
+            latest = time if record.count == 0 else max(time, record.latest)
+            for d in range(6):
+                value = narrow(rows.values[i, d])
+                keys[d] = _entry_key(d, value) if value else 0
+            past = measures.past[i]
+            past[KM] = past[SPEED] = 0.0
+            located, latitude, longitude = spot_of(pools, record)
+            if not (math.isnan(rows.latitude[i]) or math.isnan(rows.longitude[i])):
+                if located != NEVER:
+                    km = _distance(latitude, longitude, rows.latitude[i], rows.longitude[i])
+                    hours = max(abs(time - located) / HOUR, 1 / 60)
+                    past[KM] = km
+                    past[SPEED] = min(km / hours, MAX_SPEED)
+                if time >= located:
+                    located, latitude, longitude = time, rows.latitude[i], rows.longitude[i]
+            spot = (located, latitude, longitude)
+            windows = measures.windows[i]
+            if record.size == BUSY:
+                short = _busy_step(pools, number, latest, time, amount, keys, spot, windows, past)
+            else:
+                short = _step(pools, number, latest, time, amount, keys, spot, windows, past)
+            if short != DONE:
+                return i, short
+            past[BEFORE] = record.count
+            past[AGE] = max(0, time - record.first) if record.count > 0 else 0
+            past[LATE] = latest - time
+            record.first = time if record.count == 0 else min(record.first, time)
+            record.latest = latest
+            record.count += 1
+        return len(rows.account), DONE
+
+    return advance
+
+
+advance = _compiled(fingerprint())

@@ -14,7 +14,7 @@ from fraudwatch.errors import Invalid
 from fraudwatch.features import profiles as p
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_frame
-from fraudwatch.features.kernel import DAY
+from fraudwatch.features.spans import DAY
 from fraudwatch.features.state import AccountState, FeatureBatch
 
 

@@ -15,6 +15,7 @@ from fraudwatch.features import kernel as k
 from fraudwatch.features import snapshot
 from fraudwatch.features.columns import Columns
 from fraudwatch.features.layout import HISTORY, Pools
+from fraudwatch.features.spans import KEEP, RETAIN
 
 
 class Pasts:
@@ -48,7 +49,7 @@ class Pasts:
     def _single(self, row: int, history: NDArray[np.void], latest: int) -> NDArray[np.void]:
         """From the history that only this row has joined since."""
         time = self._columns.time_us[row]
-        if time > latest - k.RETAIN:
+        if time > latest - RETAIN:
             history = np.delete(history, np.searchsorted(history["time"], time, side="right") - 1)
         return _measured(history, time, latest)
 
@@ -69,6 +70,6 @@ class Pasts:
 
 def _measured(history: NDArray[np.void], time: np.int64, latest: int) -> NDArray[np.void]:
     """The part of a history that a row of this time is measured against."""
-    kept = history[max(0, len(history) - k.KEEP) :]
+    kept = history[max(0, len(history) - KEEP) :]
     times = kept["time"]
-    return np.asarray(kept[(times > latest - k.RETAIN) & (times < time)])
+    return np.asarray(kept[(times > latest - RETAIN) & (times < time)])

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudwatch.features.columns import Columns
-from fraudwatch.features.kernel import DAY
 from fraudwatch.features.packing import pack, unpack
+from fraudwatch.features.spans import DAY
 
 MAGIC = b"FWPROF1\n"
 EPOCH_DAY = date(1970, 1, 1)

@@ -2,55 +2,100 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudwatch.errors import BundleError
+from fraudwatch.features import frozen
 from fraudwatch.features import kernel as k
-from fraudwatch.features.layout import ACCOUNT, HISTORY, MEMORY, Pools
+from fraudwatch.features.layout import (
+    ACCOUNT,
+    ACCOUNTS,
+    BUSY_FIELDS,
+    FREE_SLAB,
+    GRAIN,
+    HISTORY,
+    SIZES,
+    SLAB,
+    Pools,
+)
 from fraudwatch.features.packing import pack, unpack
 
-MAGIC = b"FWSTATE1"
-SIZES = 48  # size classes of a heap
-KEPT = ("id", "first", "latest", "count", "located", "latitude", "longitude")
+MAGIC = b"FWSTATE2"
+_HEAPS = 48  # size classes of the store
+_SCRATCH = 1_024
+_TAIL = 16  # the last words are read beyond the arena's last byte
+_DERIVED = ("segment", "size", "entry_room", "row_room")
+_STORED = tuple(name for name in ACCOUNT.names or () if name not in _DERIVED)
 
 
-def empty_pools(accounts: int = 16, history: int = 64, memory: int = 256) -> Pools:
-    """Pools without accounts, with room for so many accounts, history rows and remembered pairs."""
-    heaps = [np.full(SIZES, -1, dtype=np.int64) for _ in range(2)]
-    for heap in heaps:
-        heap[0] = 0
+def empty_pools(accounts: int = 16, slabs: int = 1) -> Pools:
+    """Pools without accounts, with room for so many of them."""
+    arena = np.zeros(slabs * SLAB * GRAIN + _TAIL, dtype=np.uint8)
+    words, floats, ints = _views(arena)
+    heap = np.full(_HEAPS, -1, dtype=np.int64)
+    heap[0] = 0
+    classes = np.zeros((len(SIZES), 2), dtype=np.int64)
+    classes[:, 0] = -1
+    totals = np.zeros(8, dtype=np.int64)
+    totals[FREE_SLAB] = -1
+    store = np.zeros(16, dtype=np.int64)
     return Pools(
-        totals=np.zeros(2, dtype=np.int64),
-        places=np.full(_index_size(accounts), -1, dtype=np.int64),
+        totals=totals,
+        places=np.full(_index_size(accounts), -1, dtype=np.int32),
         accounts=np.zeros(accounts, dtype=ACCOUNT),
-        history=np.zeros(history, dtype=HISTORY),
-        history_heap=heaps[0],
-        memory=np.zeros(memory, dtype=MEMORY),
-        memory_heap=heaps[1],
-        scratch=np.zeros((3, k.SCRATCH), dtype=np.int64),
+        arena=arena,
+        words=words,
+        floats=floats,
+        ints=ints,
+        before=np.zeros(slabs, dtype=np.int32),
+        classes=classes,
+        scratch=np.zeros((8, _SCRATCH), dtype=np.int64),
+        marks=np.zeros((3, _SCRATCH), dtype=np.int64),
+        busy=np.zeros((0, BUSY_FIELDS), dtype=np.int64),
+        spots=np.zeros((0, 2), dtype=np.float64),
+        store=store,
+        halves=store.view("<u2"),
+        heap=heap,
     )
 
 
+def memory_bytes(pools: Pools) -> int:
+    """Bytes taken by all pools, used or not."""
+    views = ("words", "floats", "ints", "halves")
+    return sum(array.nbytes for name, array in pools._asdict().items() if name not in views)
+
+
 def grown(pools: Pools, short: int) -> Pools:
-    """Pools with half as much room again of what `kernel.advance` was short of."""
-    if short == k.SHORT_OF_HISTORY:
-        return pools._replace(history=_larger(pools.history))
-    if short == k.SHORT_OF_MEMORY:
-        return pools._replace(memory=_larger(pools.memory))
-    accounts = _larger(pools.accounts)
-    places = np.full(_index_size(len(accounts)), -1, dtype=np.int64)
-    k.reindex(places, accounts, int(pools.totals[0]))
+    """The pools with more room of what the kernel was short of. The old ones are void."""
+    if short == k.SHORT_OF_SLABS:
+        slabs = _more(len(pools.before), 1, 16)
+        # In place: a copy of the arena would take the memory of all accounts a second time.
+        # Nothing else looks at it: its views are made anew.
+        pools.arena.resize(slabs * SLAB * GRAIN + _TAIL, refcheck=False)
+        words, floats, ints = _views(pools.arena)
+        before = _longer(pools.before, slabs)
+        return pools._replace(words=words, floats=floats, ints=ints, before=before)
+    if short == k.SHORT_OF_STORE:
+        store = _longer(pools.store, _more(len(pools.store), 16_384, 2))
+        return pools._replace(store=store, halves=store.view("<u2"))
+    if short == k.SHORT_OF_BUSY:
+        rows = _more(len(pools.busy), 4, 2)
+        return pools._replace(busy=_longer(pools.busy, rows), spots=_longer(pools.spots, rows))
+    accounts = _longer(pools.accounts, _more(len(pools.accounts), 64, 8))
+    places = pools.places
+    if len(places) < _index_size(len(accounts)):
+        places = np.full(_index_size(len(accounts)), -1, dtype=np.int32)
+        k.reindex(places, accounts, int(pools.totals[ACCOUNTS]))
     return pools._replace(accounts=accounts, places=places)
 
 
-class Histories(NamedTuple):
-    """Histories of some accounts, one after the other: `rows` of `HISTORY`, oldest first, at most
-    `KEEP + 1` each; how many each has; each one's `latest`, `kernel.NEVER` for an unknown account.
-
-    A history may begin with rows that are too old to count.
-    """
+@dataclass(frozen=True, eq=False)
+class Histories:
+    """Copies of some accounts' rows, one account after the other, and their latest times."""
 
     rows: NDArray[np.void]
     lengths: NDArray[np.int64]
@@ -63,111 +108,76 @@ class Histories(NamedTuple):
 
 
 def histories(pools: Pools, ids: NDArray[np.uint64]) -> Histories:
-    """Copies of the accounts' histories, in the order of `ids`."""
+    """Copies of the accounts' rows, in the order of `ids`."""
     numbers = np.empty(len(ids), dtype=np.int64)
     k.numbers_of(pools.places, pools.accounts, ids, numbers)
-    known = numbers >= 0
-    records = pools.accounts[numbers[known]]
-    lengths, latest = np.zeros(len(ids), dtype=np.int64), np.full(len(ids), k.NEVER)
-    lengths[known] = np.minimum(records["length"], k.KEEP + 1)
-    latest[known] = records["latest"]
-    ends = np.zeros(len(ids), dtype=np.int64)
-    ends[known] = records["history"] + records["length"]
-    owner, rank = _members(lengths)
-    return Histories(pools.history[(ends - lengths)[owner] + rank], lengths, latest)
+    lengths, latest = np.empty((2, len(ids)), dtype=np.int64)
+    frozen.lengths_of(pools, numbers, lengths, latest)
+    ends = np.cumsum(lengths)
+    rows = np.empty(int(lengths.sum()), dtype=HISTORY)
+    frozen.read(pools, numbers, ends, rows)
+    return Histories(rows, lengths, latest)
 
 
-def dump(pools: Pools, version: str) -> bytes:
-    """Accounts by id, their live history in order, their live memory by key."""
-    accounts = pools.accounts[: pools.totals[0]]
-    accounts = accounts[np.argsort(accounts["id"])]
-    owner, rank = _members(accounts["length"])
-    history = pools.history[accounts["history"][owner] + rank]
-    live = (history["time"] > accounts["latest"][owner] - k.RETAIN) & (
-        rank >= accounts["length"][owner] - k.KEEP
-    )
-    history, history_owner = history[live], owner[live]
-    owner, rank = _members(accounts["slots"])
-    memory = pools.memory[accounts["memory"][owner] + rank]
-    live = (memory["key"] != 0) & (memory["time"] > accounts["latest"][owner] - k.REMEMBER)
-    memory, owner = memory[live], owner[live]
-    order = np.argsort((owner << 32) | memory["key"])
-    memory, memory_owner = memory[order], owner[order]
-    arrays: dict[str, NDArray[Any]] = {name: accounts[name] for name in KEPT}
-    arrays["length"] = np.bincount(history_owner, minlength=len(accounts)).astype(np.int32)
-    arrays["known"] = np.bincount(memory_owner, minlength=len(accounts)).astype(np.int32)
-    for name in HISTORY.names or ():
-        arrays[f"history_{name}"] = history[name]
-    for name in MEMORY.names or ():
-        arrays[f"memory_{name}"] = memory[name]
-    for name in ("history_time", "memory_time"):  # differences compress better
-        arrays[name] = np.diff(arrays[name], prepend=0)
+def dump(pools: Pools, version: str, part: int = 0, parts: int = 1) -> bytes:
+    """Accounts by id: of `parts` equal parts the one of that number."""
+    ids = pools.accounts["id"][: pools.totals[ACCOUNTS]]
+    numbers = np.flatnonzero(ids % np.uint64(parts) == part)
+    numbers = numbers[np.argsort(ids[numbers])]
+    records = np.zeros(len(numbers), dtype=ACCOUNT)
+    arena = np.zeros(len(numbers) * 1_024 + _TAIL, dtype=np.uint8)
+    words, floats, ints = _views(arena)
+    done, grain = frozen.freeze(pools, numbers, records, words, ints, floats, 0, 0)
+    while done < len(numbers):
+        arena = _longer(arena, 2 * len(arena) + SLAB * GRAIN)
+        words, floats, ints = _views(arena)
+        done, grain = frozen.freeze(pools, numbers, records, words, ints, floats, done, grain)
+    arrays: dict[str, NDArray[Any]] = {name: records[name] for name in _STORED}
+    arrays["arena"] = arena[: grain * GRAIN]
     return pack(MAGIC, version, arrays)
 
 
-def load(data: bytes) -> tuple[str, Pools]:
-    """Version and pools of a dump. Raises `BundleError` where the data is damaged."""
-    version, arrays = unpack(MAGIC, data)
-    number = len(arrays["id"])
-    length, known = arrays["length"].astype(np.int64), arrays["known"].astype(np.int64)
-    room, slots = _powers(length), _powers((known * 4 + 2) // 3)  # memory is at most 3/4 full
-    room[length == 0] = slots[known == 0] = 0
-    pools = empty_pools(number, int(room.sum()), int(slots.sum()))
-    accounts = pools.accounts[:number]
-    for name in KEPT:
-        accounts[name] = arrays[name]
-    accounts["length"], accounts["room"] = length, room
-    accounts["known"], accounts["slots"] = known, slots
-    accounts["history"], accounts["memory"] = _starts(room), _starts(slots)
-    owner, rank = _members(length)
-    history = np.empty(len(owner), dtype=HISTORY)
-    for name in HISTORY.names or ():
-        values = arrays[f"history_{name}"]
-        history[name] = np.cumsum(values) if name == "time" else values
-    pools.history[accounts["history"][owner] + rank] = history
-    k.fill_memory(
-        pools.memory,
-        accounts["memory"].copy(),
-        slots,
-        known,
-        arrays["memory_key"],
-        np.cumsum(arrays["memory_time"]),
-    )
-    pools.history_heap[0], pools.memory_heap[0] = room.sum(), slots.sum()
-    pools.totals[0] = number
-    k.reindex(pools.places, pools.accounts, number)
-    return version, pools
+def load(data: bytes, version: str, pools: Pools) -> Pools:
+    """The pools with a dump's accounts added, which must not be in them yet.
+
+    Raises `BundleError` where the data is damaged or of another version; nothing is added then.
+    """
+    found, arrays = unpack(MAGIC, data)
+    if found != version:
+        raise BundleError(f"account state was made with features {found}, not {version}")
+    records = np.zeros(len(arrays["id"]), dtype=ACCOUNT)
+    for name in _STORED:
+        records[name] = arrays[name]
+    records["entry_room"], records["row_room"] = records["entries"], records["rows"]
+    words, floats, ints = _views(_longer(arrays["arena"], len(arrays["arena"]) + _TAIL))
+    done, grain, short = frozen.thaw(pools, records, words, floats, ints, 0, 0)
+    while short != k.DONE:
+        pools = grown(pools, short)
+        done, grain, short = frozen.thaw(pools, records, words, floats, ints, done, grain)
+    return pools
 
 
-def _larger(pool: NDArray[np.void]) -> NDArray[np.void]:
-    """A pool half as large again, with the same beginning."""
-    larger = np.zeros(len(pool) + len(pool) // 2 + 16, dtype=pool.dtype)
-    larger[: len(pool)] = pool
-    return larger
+def _views(
+    arena: NDArray[np.uint8],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint32]]:
+    """An arena's bytes as numbers of 8 bytes from each byte on (whole, floating), and as fours."""
+    size = len(arena) - 8
+    words: NDArray[np.int64] = np.ndarray(size, "<i8", buffer=arena, strides=(1,))
+    floats: NDArray[np.float64] = np.ndarray(size, "<f8", buffer=arena, strides=(1,))
+    return words, floats, arena.view("<u4")
 
 
-def _members(lengths: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For segments of these lengths: owner and rank within it of each member, in order."""
-    lengths = lengths.astype(np.int64)
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    return owner, np.arange(len(owner)) - np.repeat(_starts(lengths), lengths)
+def _longer(pool: NDArray[Any], length: int) -> NDArray[Any]:
+    longer = np.zeros((length, *pool.shape[1:]), dtype=pool.dtype)
+    longer[: len(pool)] = pool
+    return longer
 
 
-def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.cumsum(lengths) - lengths
-
-
-def _power(least: int) -> int:
-    """The smallest size of a segment that holds so many."""
-    return max(k.SMALLEST, 1 << (least - 1).bit_length()) if least > 0 else k.SMALLEST
-
-
-def _powers(least: NDArray[np.int64]) -> NDArray[np.int64]:
-    sizes = np.full(len(least), k.SMALLEST, dtype=np.int64)
-    while (small := sizes < least).any():
-        sizes[small] *= 2
-    return sizes
+def _more(length: int, least: int, part: int) -> int:
+    """A length greater by a part of it."""
+    return length + max(least, length // part)
 
 
 def _index_size(accounts: int) -> int:
-    return _power(2 * accounts)
+    """A power of two, so that the index is at most two thirds full."""
+    return 1 << (accounts + accounts // 2).bit_length()

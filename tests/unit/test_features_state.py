@@ -16,8 +16,8 @@ from fraudwatch.domain.transaction import Transaction
 from fraudwatch.errors import BundleError
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_transactions
-from fraudwatch.features.kernel import DAY, KEEP
 from fraudwatch.features.profiles import EMPTY_PROFILES
+from fraudwatch.features.spans import DAY, KEEP
 from fraudwatch.features.state import AccountState
 from tests.features_reference import RATES, START, WINDOWS, Reference, by_name, transactions
 
