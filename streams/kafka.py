@@ -11,7 +11,9 @@ here (its publishing side is in `streams.kafka_publisher`):
   group expels the member) or, when it ended between two polls, begins another one, again and
   again. So our `poll()` reminds it and stays until the rebalance is over, for some seconds at
   most; nothing could be read in that time anyway.
-- `poll()` never says that the brokers are away; we look whether any connection is up.
+- `poll()` never says that the brokers are away; we look whether any connection is up. Nor does it
+  say that another member took our static name (then it spins, without heartbeats), or that the
+  brokers refuse us: we look at that too, whenever nothing came.
 - Naming an unknown topic creates it with the broker's defaults, unless this is forbidden.
 - A group that is rebalanced with the eager protocol revokes everything and assigns it again;
   positions of partitions that stay are kept by the client, so only what really moved is reported.
@@ -28,7 +30,7 @@ from queue import SimpleQueue
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from kafka.errors import OffsetOutOfRangeError
+from kafka.errors import FencedInstanceIdError, OffsetOutOfRangeError
 from kafka.structs import OffsetAndMetadata
 
 from fraudwatch.errors import ConfigurationError, Unavailable
@@ -186,6 +188,7 @@ class KafkaSource:
                 records = self._poll_client(timeout)
                 if not records:
                     self._clients.require_access(self._topic)
+                    self._require_name()
         except OffsetOutOfRangeError as error:
             for partition, offset in error.args[0].items():
                 self._pass_over(partition.partition, offset)
@@ -211,6 +214,15 @@ class KafkaSource:
             if records or not coordinator.rejoining or time.monotonic() > give_up:
                 return records
             milliseconds = REJOIN_POLL_MS
+
+    def _require_name(self) -> None:
+        """Raise `FencedInstanceIdError` when another member has taken our name: the client stops
+        its heartbeats then and says nothing."""
+        coordinator = self._consumer._coordinator  # noqa: SLF001
+        with coordinator._lock:  # noqa: SLF001
+            silent = not coordinator._heartbeat_enabled and not coordinator.rejoining  # noqa: SLF001
+            if silent and coordinator.stable():
+                raise FencedInstanceIdError
 
     def _batches(self, records: Mapping[TopicPartition, list[Row | Damaged]]) -> list[RecordBatch]:
         batches = []
