@@ -197,7 +197,12 @@ def write(session: Session, scored: Scored, tables: LedgerTables) -> None:
 def stored_payloads(
     session: Session, table: LedgerTable, transaction_ids: Sequence[str]
 ) -> list[bytes]:
-    """The messages of those transactions that a table of the ledger already holds."""
+    """The messages of those transactions that a table of the ledger already holds.
+
+    By index in every case: of a table of today the planner knows nothing yet, and would rather
+    read all of it.
+    """
+    session.execute(text("SET LOCAL enable_seqscan = off"))
     found = session.scalars(
         text(f'SELECT payload FROM "{table.name}" WHERE transaction_id = ANY(:ids)'),  # noqa: S608
         {"ids": list(transaction_ids)},
