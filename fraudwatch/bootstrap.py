@@ -27,6 +27,7 @@ from fraudwatch.settings import Settings
 from streams.carriers import open_publisher, open_source
 from streams.growth import partitions_there
 from streams.runner import Runner
+from streams.watchdog import Pulse, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Worker:
         with connect_errors(), sessions.begin() as session:
             layouts.confirm(session, settings.topic_transactions, partitions_there(settings))
         self._stop = stop
+        pulse = Pulse(settings.topic_transactions)
         self._path = ForwardPath(
             sessions=sessions,
             publisher=open_publisher(settings, clock),
@@ -75,27 +77,34 @@ class Worker:
             settings=settings,
             key=key,
             clock=clock,
+            alive=pulse.beat,
         )
         self._profiles = ProfileKeeper(sessions, settings.topic_transactions, clock)
         group = settings.consumer_group
         self._transactions = Runner(
-            open_source(settings, settings.topic_transactions, group), self._path, stop=stop
+            open_source(settings, settings.topic_transactions, group),
+            self._path,
+            stop=stop,
+            pulse=pulse,
         )
         self._labels = Runner(
             open_source(settings, settings.topic_labels, f"{group}.labels"),
             LabelIntake(sessions, settings, clock),
             stop=stop,
         )
+        self.watchdog = Watchdog([pulse, self._labels.pulse], settings.watchdog_seconds)
 
     def run(self) -> None:
         """Returns when stopped; when one of the two fails, both end and the error is raised."""
         self._profiles.start()
+        self.watchdog.start()
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="labels") as pool:
                 labels = pool.submit(self._until_stop, self._labels)
                 self._until_stop(self._transactions)
             labels.result()
         finally:
+            self.watchdog.stop()
             self._profiles.stop()
         try:
             self._path.close()

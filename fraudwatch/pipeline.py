@@ -91,6 +91,7 @@ class ForwardPath:
         key: bytes,
         clock: Clock,
         monotonic: Callable[[], float] = perf_counter,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._sessions = sessions
         self._publisher = publisher
@@ -100,6 +101,7 @@ class ForwardPath:
         self._key = key
         self._clock = clock
         self._monotonic = monotonic
+        self._alive = alive
         self._topic = settings.topic_transactions
         self._tables = LedgerTables(sessions, clock)
         self._placement = Placement(self._topic, key, monotonic)
@@ -118,6 +120,8 @@ class ForwardPath:
         if self._prepared and any(p in partitions for p, _, _ in self._prepared.batches):
             self._abandon()
         self.memory.drop(partitions)
+        for partition in partitions:
+            PUBLISH_BACKLOG.remove(str(partition))
 
     def process(self, batches: Sequence[RecordBatch]) -> None:
         """Take the batches in, once. See the steps at the top of this file."""
@@ -388,6 +392,7 @@ class ForwardPath:
                     if messages:
                         self._publisher.publish(self._settings.topic_decisions, partition, messages)
                     memory.published_offset = reached
+                    self._alive()
 
     def _mark(self) -> None:
         published = self.memory.unmarked()

@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         description="A worker silent for this long loses its partitions; one with a worker_id "
         "that is back before then keeps them.",
     )
+    watchdog_seconds: float = Field(
+        30,
+        ge=0,
+        description="A worker without a sign of life for this long writes down where it hangs and "
+        "ends, to be started again. 0: never.",
+    )
     kafka_security_protocol: str = Field(
         "PLAINTEXT", description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."
     )

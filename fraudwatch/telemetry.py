@@ -57,6 +57,39 @@ MISPLACED = Counter(
     ["topic", "partition"],
     registry=REGISTRY,
 )
+SIGN_OF_LIFE_AGE = Gauge(
+    "fraudwatch_sign_of_life_age_seconds",
+    "Time since a worker's runner of this topic last took something in, had nothing to take, or "
+    "knew what it waits for. The watchdog ends the worker when it is too long.",
+    ["topic"],
+    registry=REGISTRY,
+)
+POLL_TIME = Histogram(
+    "fraudwatch_poll_seconds",
+    "Time of one poll of a topic, waiting for messages included.",
+    ["topic"],
+    buckets=(0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 5, 15),
+    registry=REGISTRY,
+)
+REBALANCES = Counter(
+    "fraudwatch_rebalances_total",
+    "Changes of the partitions that a worker owns.",
+    ["topic"],
+    registry=REGISTRY,
+)
+KAFKA_CONNECTIONS = Counter(
+    "fraudwatch_kafka_connections_total",
+    "Connections to brokers that were made (`made`) or could not be made (`failed`). More than a "
+    "few an hour: reconnects.",
+    ["result"],
+    registry=REGISTRY,
+)
+PUBLISHED = Counter(
+    "fraudwatch_published_total",
+    "Messages that all replicas in sync have, repeats included.",
+    ["topic"],
+    registry=REGISTRY,
+)
 SNAPSHOT_OFFSET = Gauge(
     "fraudwatch_snapshot_offset",
     "Offset that the newest snapshot of account state stands at.",

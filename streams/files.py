@@ -30,6 +30,7 @@ from pathlib import Path
 
 from fraudwatch.clock import Clock
 from fraudwatch.errors import ConfigurationError, Unavailable
+from fraudwatch.telemetry import PUBLISHED
 from streams.file_lines import (
     NEWLINE,
     LineIndex,
@@ -281,6 +282,7 @@ class FilePublisher:
                 if batch:
                     lines = b"".join([encode_line(message, at_ms) for message in batch])
                     self._append(partition_path(self._folder, topic, partition), lines)
+        PUBLISHED.labels(topic).inc(sum(map(len, messages.values())))
 
     def publish(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         self.publish_all(topic, {partition: messages})

@@ -48,6 +48,13 @@ REBALANCE_SECONDS = 5.0
 REJOIN_POLL_MS = 50
 CLOSE_SECONDS = 5
 LOOKUP_SECONDS = 5
+QUIET_SECONDS = 5.0
+"""After so long without a message the broker is asked for the ends, since what the client knows of
+them comes with messages: a client that no longer fetches would show no lag, and a frozen broker
+would be noticed by a request's time-out alone."""
+GROUP_SECONDS = 10.0
+MAX_POLL_SECONDS = 300
+"""A rebalance ends when all members have joined, or after this: whoever did not poll is out."""
 
 
 class _Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -111,7 +118,8 @@ class KafkaSource:
         self._revoked: set[int] = set()
         self._paused = False
         self._expired: dict[int, Damaged] = {}
-        self._heard = time.monotonic()
+        self._heard = self._settled = self._delivered = self._asked_at = time.monotonic()
+        self._asked: dict[int, int] = {}
         self._clients = ClientFactory()
         with self._clients.closed_on_error(), self._errors():
             self._consumer = KafkaConsumer(
@@ -128,7 +136,7 @@ class KafkaSource:
                 fetch_max_wait_ms=100,
                 session_timeout_ms=int(session_seconds * 1000),
                 heartbeat_interval_ms=int(min(3, session_seconds / 3) * 1000),
-                max_poll_interval_ms=300_000,
+                max_poll_interval_ms=MAX_POLL_SECONDS * 1000,
                 request_timeout_ms=REQUEST_SECONDS * 1000,
                 # the default grows to 30 s: too long to notice that a broker is back
                 reconnect_backoff_max_ms=1000,
@@ -194,8 +202,11 @@ class KafkaSource:
                 self._pass_over(partition.partition, offset)
         self._take_events()
         batches = [] if self._paused else self._batches(records)
-        if not batches:
+        if batches:
+            self._delivered = time.monotonic()
+        else:
             self._check_connection()
+            self._check_group()
         return batches
 
     def _poll_client(self, timeout: float) -> Mapping[TopicPartition, list[Row | Damaged]]:
@@ -292,6 +303,12 @@ class KafkaSource:
                 f"Kafka at {self._bootstrap} does not answer{self._clients.why_away()}"
             )
 
+    def _check_group(self) -> None:
+        if self._paused or not self._consumer._coordinator.rejoining:  # noqa: SLF001
+            self._settled = time.monotonic()
+        elif GROUP_SECONDS < time.monotonic() - self._settled < MAX_POLL_SECONDS + GROUP_SECONDS:
+            raise Unavailable("the group is rebalanced: other members have not joined it yet")
+
     def pause(self) -> None:
         self._paused = True
         self._consumer.pause(*self._consumer.assignment())
@@ -303,13 +320,19 @@ class KafkaSource:
 
     def ends(self) -> dict[int, int]:
         owned = self._consumer.assignment()
-        ends = {tp.partition: self._consumer.highwater(tp) for tp in owned}
-        unread = [self._partition(number) for number, end in ends.items() if end is None]
-        if unread:
+        now = time.monotonic()
+        if now - self._delivered <= QUIET_SECONDS:
+            ends = {tp.partition: self._consumer.highwater(tp) for tp in owned}
+        else:
+            if now - self._asked_at > QUIET_SECONDS:
+                self._asked, self._asked_at = {}, now
+            ends = {tp.partition: self._asked.get(tp.partition) for tp in owned}
+        unknown = [self._partition(number) for number, end in ends.items() if end is None]
+        if unknown:
             with self._errors():
-                found = self._consumer.end_offsets(unread, timeout_ms=LOOKUP_SECONDS * 1000)
-            ends.update({partition.partition: end for partition, end in found.items()})
-        return ends
+                found = self._consumer.end_offsets(unknown, timeout_ms=LOOKUP_SECONDS * 1000)
+            self._asked.update({partition.partition: end for partition, end in found.items()})
+        return {number: self._asked[number] if end is None else end for number, end in ends.items()}
 
     def committed(self, offsets: Mapping[int, int]) -> None:
         owned = self._consumer.assignment()

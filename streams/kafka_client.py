@@ -36,6 +36,7 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 
 from fraudwatch.errors import ConfigurationError, Unavailable
+from fraudwatch.telemetry import KAFKA_CONNECTIONS
 from streams.kafka_security import Security
 
 CONNECT_MS = 15_000
@@ -83,9 +84,11 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
 
         def failed(error: BaseException) -> None:
             self.last_failure = error
+            KAFKA_CONNECTIONS.labels("failed").inc()
             if refused := _refusal(error, f"{node.host}:{node.port}"):
                 self._auth_failures[node.node_id] = refused
 
+        conn.init_future.add_callback(lambda _: KAFKA_CONNECTIONS.labels("made").inc())
         conn.init_future.add_errback(failed)
         # A broker that asks for a certificate tells after the handshake that ours will not do.
         conn.close_future.add_errback(failed)

@@ -31,6 +31,7 @@ from kafka.protocol.producer import ProduceRequest
 
 from fraudwatch.clock import Clock
 from fraudwatch.errors import ConfigurationError, Unavailable
+from fraudwatch.telemetry import PUBLISHED
 from streams.kafka_client import (
     ClientFactory,
     kafka_errors,
@@ -98,6 +99,7 @@ class KafkaPublisher:
                 raise ConfigurationError(f"topic {topic!r} has {count} partitions, not more")
             at_ms = int(self._clock.now().timestamp() * 1000)
             self._writer.write(topic, messages, at_ms, deadline - time.monotonic())
+        PUBLISHED.labels(topic).inc(sum(map(len, messages.values())))
 
     def publish(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         self.publish_all(topic, {partition: messages})

@@ -9,6 +9,8 @@ What happens to each error:
   offsets read again.
 - `DeadLetterLimit`: an alarm in the log; the source is closed and the error ends the worker.
 - Any other error ends the worker: memory may be ahead of the database, a restart reads it again.
+
+What hangs is ended by `streams.watchdog`, which gets a sign of life at every step forward.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from fraudwatch.errors import DeadLetterLimit, Fenced, Unavailable
-from fraudwatch.telemetry import FENCED, LAG, UNAVAILABLE
+from fraudwatch.telemetry import FENCED, LAG, POLL_TIME, REBALANCES, UNAVAILABLE
 from streams.source import Handler, RecordBatch, Source
+from streams.watchdog import Pulse
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,8 @@ class Runner:
     """Runs until `stop` is set: the batch in hand is finished, then the source is closed.
 
     `wait(seconds)` sleeps, but returns at once when the worker is to stop (as `stop.wait` does);
-    `monotonic` tells seconds; `randomness` spreads the waits of several workers.
+    `monotonic` tells seconds; `randomness` spreads the waits of several workers. `pulse` gets a
+    sign of life at every step forward.
     """
 
     def __init__(
@@ -50,7 +54,9 @@ class Runner:
         wait: Callable[[float], object] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         randomness: random.Random | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
+        self.pulse = pulse or Pulse(source.topic, monotonic)
         self._source = source
         self._handler = handler
         self._stop = stop
@@ -61,9 +67,11 @@ class Runner:
         self._batches: list[RecordBatch] = []
         self._next: dict[int, int] = {}
         self._next_report = -float("inf")
+        self._poll_seconds = POLL_TIME.labels(source.topic)
 
     def run(self) -> None:
         """Returns when stopped; raises what ends the worker."""
+        self.pulse.beat()
         try:
             while not self._stop.is_set():
                 self._step()
@@ -80,6 +88,7 @@ class Runner:
             for partition in self._next:
                 self._forget_lag(partition)
             self._source.close()
+            self.pulse.end()
 
     def _step(self) -> None:
         self._take_changes()
@@ -91,7 +100,8 @@ class Runner:
 
     def _poll(self, timeout: float) -> list[RecordBatch]:
         try:
-            return self._source.poll(timeout)
+            with self._poll_seconds.time():
+                return self._source.poll(timeout)
         except Unavailable as error:
             self._away("stream", error)
             self._wait(FIRST_WAIT)
@@ -99,6 +109,8 @@ class Runner:
 
     def _take_changes(self) -> None:
         changes = self._source.changes()
+        if changes.assigned or changes.revoked:
+            REBALANCES.labels(self._source.topic).inc()
         if changes.revoked:
             self._drop(changes.revoked)
             self._to_assign -= changes.revoked
@@ -115,7 +127,8 @@ class Runner:
     def _assign(self) -> None:
         if not self._to_assign:
             return
-        offsets = self._handler.assign(frozenset(self._to_assign))
+        with self.pulse.loading():
+            offsets = self._handler.assign(frozenset(self._to_assign))
         self._source.start(offsets)
         self._next.update(offsets)
         self._to_assign.clear()
@@ -130,6 +143,7 @@ class Runner:
         self._handler.process(self._batches)
         self._next.update({batch.partition: batch.next_offset for batch in self._batches})
         self._batches = []
+        self.pulse.beat()
 
     def _insist(self, action: Callable[[], None]) -> None:
         """Do it until it is done, or until the worker is to stop."""
@@ -156,6 +170,7 @@ class Runner:
                 self._to_assign |= fenced.partitions
         if attempt:
             self._source.resume()
+            self.pulse.beat()
 
     def _hold(self, attempt: int) -> None:
         """Wait, longer at each attempt, as a living member of the group."""
@@ -173,6 +188,7 @@ class Runner:
 
     def _away(self, part: str, error: Unavailable) -> None:
         UNAVAILABLE.labels(part=part).inc()
+        self.pulse.beat(away=part)
         logger.warning("waiting for a part that is away: %s", error, extra={"data": {"part": part}})
 
     def _report(self) -> None:
@@ -185,10 +201,14 @@ class Runner:
         except Unavailable as error:
             self._away("stream", error)
             return
+        behind = 0
         for partition, offset in self._next.items():
             if partition in ends:
                 lag = max(0, ends[partition] - offset)
                 LAG.labels(topic=self._source.topic, partition=partition).set(lag)
+                behind += lag
+        if not behind:
+            self.pulse.beat()
         self._source.committed(self._next)
 
     def _forget_lag(self, partition: int) -> None:
