@@ -17,6 +17,8 @@ from lz4.frame import LZ4FrameDecompressor
 UNPACKED_LIMIT = 64 * 1024 * 1024
 """Most bytes of one batch: sixty-four times what a broker takes by default, packed or not."""
 
+TOO_LARGE = "it unpacks to more than is allowed"
+
 _CHUNK = 256 * 1024
 _GZIP_WRAPPER = 16 + zlib.MAX_WBITS
 _XERIAL = b"\x82SNAPPY\x00"
@@ -45,7 +47,7 @@ def _joined(read: Callable[[int], bytes], limit: int) -> bytes:
     while chunk := read(_CHUNK):
         total += len(chunk)
         if total > limit:
-            raise _too_large(limit)
+            raise Unreadable(TOO_LARGE)
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -57,7 +59,7 @@ def _gzip(data: bytes, limit: int) -> bytes:
         part = unpacker.decompress(data, limit + 1 - total)
         total += len(part)
         if total > limit:
-            raise _too_large(limit)
+            raise Unreadable(TOO_LARGE)
         if not unpacker.eof:
             raise Unreadable("the packed data end too early")
         parts.append(part)
@@ -114,16 +116,12 @@ def _snappy_block(data: bytes, limit: int) -> bytes:
     else:
         raise Unreadable("the packed data have no length")
     if length > limit:
-        raise _too_large(limit)
+        raise Unreadable(TOO_LARGE)
     # Three bytes of Snappy give 64 at most, so a false length cannot claim much memory.
     if length > 32 * len(data):
         raise Unreadable("the length of the packed data does not fit")
     unpacked: bytes = pa.decompress(data, decompressed_size=length, codec="snappy", asbytes=True)
     return unpacked
-
-
-def _too_large(limit: int) -> Unreadable:
-    return Unreadable(f"it unpacks to more than {limit} bytes")
 
 
 _UNPACKERS: dict[int, Callable[[bytes, int], bytes]] = {1: _gzip, 2: _snappy, 3: _lz4, 4: _zstd}
