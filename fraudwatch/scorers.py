@@ -108,11 +108,29 @@ class Scorers:
     ) -> tuple[FloatArray, FloatArray] | None:
         if held is None or held[1] is None or not len(features):
             return None
-        try:
-            scores = held[1].score(features)
-        except Exception:
+        anomaly, risk, error = _without_failing(held[1], features)
+        if error is not None:
             # Whatever a detector does wrong, its rows go to people: a crash here would stop
             # every payment, and a cleared row would be a lie.
-            log.exception("model failed", extra={"data": {"model": held[0].name}})
-            return None
-        return scores.anomaly, scores.risk
+            log.error("model failed", exc_info=error, extra={"data": {"model": held[0].name}})
+        return anomaly, risk
+
+
+def _without_failing(
+    model: Model, features: FloatArray
+) -> tuple[FloatArray, FloatArray, Exception | None]:
+    """Anomaly and risk of each row, NaN for those that the model fails on, and an error of its.
+
+    Which rows these are must not depend on the batch they came in, so halves are tried until a
+    failing row is alone.
+    """
+    try:
+        scores = model.score(features)
+    except Exception as error:  # noqa: BLE001 - the caller tells of it
+        if len(features) == 1:
+            return np.full(1, np.nan), np.full(1, np.nan), error
+        half = len(features) // 2
+        parts = [_without_failing(model, part) for part in (features[:half], features[half:])]
+        anomaly, risk = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        return anomaly, risk, error
+    return scores.anomaly, scores.risk, None

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
+from kafka.errors import GroupIdNotFoundError
 
 from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import Settings
@@ -55,8 +56,7 @@ def standstill(settings: Settings) -> Iterator[Standstill]:
     topic, group = settings.topic_transactions, settings.consumer_group
     if carrier == "kafka":
         with open_admin(place, kafka_security(settings)) as admin:
-            with kafka_errors(place, doing=f"Describe on group {group}"):
-                members = admin.describe_groups([group])[group]["members"]
+            members = _members(admin, place, group)
             count = _counts(admin, place, [topic]).get(topic, 0)
             asked = {TopicPartition(topic, p): OffsetSpec.LATEST for p in range(count)}
             with kafka_errors(place, doing=f"Describe on topic {topic}"):
@@ -90,6 +90,12 @@ def add_partitions(settings: Settings, partitions: int) -> None:
                 partition_path(Path(place), name, number).touch()
     except OSError as error:
         raise Unavailable(f"the stream folder {place}: {error.strerror or error}") from error
+
+
+def _members(admin: KafkaAdminClient, place: str, group: str) -> list[object]:
+    with kafka_errors(place, doing=f"Describe on group {group}"), suppress(GroupIdNotFoundError):
+        return list(admin.describe_groups([group])[group]["members"])
+    return []
 
 
 def _counts(admin: KafkaAdminClient, place: str, names: list[str]) -> dict[str, int]:

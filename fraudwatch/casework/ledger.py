@@ -227,17 +227,33 @@ def replay(
     session: Session, partition: int, start: int, end: int, chunk: int = 20_000
 ) -> Iterator[list[Past]]:
     """The messages of a partition with start <= offset < end, in offset order, in chunks."""
+    for rows in _in_order(session, partition, start, end, ("offset", "payload"), chunk):
+        yield [Past(row.offset, bytes(row.payload)) for row in rows]
+
+
+def recorded(
+    session: Session, partition: int, start: int, end: int, chunk: int = 5_000
+) -> Iterator[Sequence[Row[Any]]]:
+    """All of the rows of a partition with start <= offset < end, by the names of `COLUMNS`, in
+    offset order, in chunks."""
+    yield from _in_order(session, partition, start, end, COLUMNS, chunk)
+
+
+def _in_order(
+    session: Session, partition: int, start: int, end: int, names: Sequence[str], chunk: int
+) -> Iterator[Sequence[Row[Any]]]:
     at = start
+    columns = [getattr(LedgerRow, name) for name in names]
     while at < end:
         rows = session.execute(
-            select(LedgerRow.offset, LedgerRow.payload)
+            select(*columns)
             .where(within_offsets(session, partition, at, end))
             .order_by(LedgerRow.offset)
             .limit(chunk)
         ).all()
         if not rows:
             return
-        yield [Past(row.offset, bytes(row.payload)) for row in rows]
+        yield rows
         at = rows[-1].offset + 1
 
 

@@ -92,6 +92,16 @@ def positions(session: Session, topic: str, partitions: Iterable[int]) -> dict[i
     }
 
 
+def stands(session: Session, topic: str) -> dict[int, int]:
+    """The offset after the last one taken in, of every partition of a topic."""
+    rows = session.execute(
+        select(StreamOffset.partition, StreamOffset.next_offset)
+        .where(StreamOffset.topic == topic)
+        .order_by(StreamOffset.partition)
+    )
+    return {row.partition: row.next_offset for row in rows}
+
+
 def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetime) -> None:
     """Compare-and-set each partition's offset, in order of partition number.
 

@@ -18,12 +18,13 @@ from fraudwatch.casework.verify import verify
 from fraudwatch.errors import ConfigurationError, Fenced
 from fraudwatch.growth import grow
 from fraudwatch.pipeline import ForwardPath
+from fraudwatch.replay import Replay
 from fraudwatch.settings import Settings
 from streams.carriers import open_publisher, open_source
-from streams.growth import add_partitions, partitions_there
+from streams.growth import add_partitions, partitions_there, standstill
 from streams.source import Message
 from streams.topics import create_topics
-from tests.pipeline.worlds import Installation
+from tests.pipeline.worlds import KEY, Installation
 
 Install = Callable[[], Installation]
 FEW, MANY = 2, 5
@@ -108,6 +109,9 @@ def test_after_growth_everything_is_as_if_it_had_always_been_so(
     first, second = halves(grown.here)
     grown.send(first)
     grown.work()
+    unheard_of = grown.settings.model_copy(update={"consumer_group": uuid.uuid4().hex})
+    with standstill(unheard_of) as still:
+        assert sum(still.ends.values()) == len(first)
     layout = grown.grow()
     assert (layout.generation, layout.partitions) == (1, MANY)
     assert partitions_there(grown.settings) == MANY
@@ -123,10 +127,14 @@ def test_after_growth_everything_is_as_if_it_had_always_been_so(
     assert grown.here.states(worker) == states
     with grown.here.sessions.begin() as session:
         assert verify(session, grown.topic).ok
+    with grown.here.sessions() as session:
+        again = Replay(session, grown.topic, here.open_model, KEY).run()
+        assert (again.rows, again.different) == (len(first) + len(second), 0)
+    with grown.here.sessions.begin() as session:
         session.execute(delete(Snapshot))
-    again = grown.here.worker()
-    again.assign(frozenset(range(MANY)))
-    assert grown.here.states(again) == states
+    restarted = grown.here.worker()
+    restarted.assign(frozenset(range(MANY)))
+    assert grown.here.states(restarted) == states
 
 
 def test_the_first_snapshot_stands_at_the_growth_and_a_damaged_one_is_made_up_for(

@@ -44,6 +44,28 @@ def upgrade() -> None:
         sa.Column("profile_version", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("partition", "from_offset", name=op.f("pk_deciders")),
     )
+    # Decisions made before: policies knew nothing of late transactions, and what decided from
+    # which offset on shows in the ledger.
+    op.execute(
+        "UPDATE policies p SET late_days = 36500"
+        " WHERE EXISTS (SELECT FROM ledger l WHERE l.policy_id = p.id)"
+    )
+    op.execute(
+        """
+        INSERT INTO deciders
+        SELECT partition, "offset", features_version, policy_id, model_id, challenger_id,
+               profile_version
+          FROM (SELECT *, lag("offset") OVER stream IS NULL
+                       OR lag(features_version) OVER stream <> features_version
+                       OR lag(policy_id) OVER stream <> policy_id
+                       OR lag(model_id) OVER stream IS DISTINCT FROM model_id
+                       OR lag(challenger_id) OVER stream IS DISTINCT FROM challenger_id
+                       OR lag(profile_version) OVER stream <> profile_version AS changed
+                  FROM ledger
+                WINDOW stream AS (PARTITION BY partition ORDER BY "offset")) AS rows
+         WHERE changed
+        """
+    )
     for table in APPEND_ONLY:
         op.execute(
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
