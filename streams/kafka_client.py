@@ -82,16 +82,24 @@ class _Manager(KafkaConnectionManager):  # type: ignore[misc]
     async def _connect(self, node: Any, conn: Any, **options: object) -> None:
         await super()._connect(node, conn, **options)
 
+        def refused(error: BaseException) -> None:
+            if refusal := _refusal(error, f"{node.host}:{node.port}"):
+                self._auth_failures[node.node_id] = refusal
+
         def failed(error: BaseException) -> None:
             self.last_failure = error
             KAFKA_CONNECTIONS.labels("failed").inc()
-            if refused := _refusal(error, f"{node.host}:{node.port}"):
-                self._auth_failures[node.node_id] = refused
+            refused(error)
+
+        def lost(error: BaseException) -> None:
+            # A broker that asks for a certificate tells after the handshake that ours will not
+            # do. A sign-in that could not be renewed is tried anew, which tells whether it can.
+            if _tls_error(error):
+                refused(error)
 
         conn.init_future.add_callback(lambda _: KAFKA_CONNECTIONS.labels("made").inc())
         conn.init_future.add_errback(failed)
-        # A broker that asks for a certificate tells after the handshake that ours will not do.
-        conn.close_future.add_errback(failed)
+        conn.close_future.add_errback(lost)
 
     @property
     def refusal(self) -> Refused | None:

@@ -24,6 +24,9 @@ ANSWER_SECONDS = 5
 LIFE_USED = 0.8
 """A new token is asked for after this part of the old one's life. Below 0.85: brokers that want a
 new sign-in when a token ends get it after 85 to 95 % of its life, and it must bring a new one."""
+LIFE_LEFT = 10.0
+"""No token with fewer seconds of life is given out. (Brokers refuse a new sign-in within a second
+of the last one.)"""
 ANSWER_BYTES = 1 << 20
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -67,7 +70,7 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
             if self._monotonic() >= self._renew_at:
                 asked_at = self._monotonic()
                 self._token, seconds = self._fetch()
-                self._renew_at = asked_at + seconds * LIFE_USED
+                self._renew_at = asked_at + min(seconds * LIFE_USED, seconds - LIFE_LEFT)
             return self._token
 
     def _fetch(self) -> tuple[str, float]:

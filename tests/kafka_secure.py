@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
 
 from tests.kafka_broker import Broker, Extras, run_broker
 
@@ -194,19 +204,28 @@ class SecureBroker:
 
     def allow(self, user: str, kind: str, name: str, *operations: str) -> None:
         """Give `User:{user}` rights on a topic, group or the cluster (`kafka-cluster`)."""
+        resource = ResourcePattern(ResourceType[kind], name)
+        granted = [
+            ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW, resource)
+            for operation in operations
+        ]
         with closing(KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)) as admin:
-            admin.create_acls(
-                [
-                    ACL(
-                        f"User:{user}",
-                        "*",
-                        ACLOperation[operation],
-                        ACLPermissionType.ALLOW,
-                        ResourcePattern(ResourceType[kind], name),
-                    )
-                    for operation in operations
-                ]
-            )
+            admin.create_acls(granted)
+            # written at once, in force a little later
+            deadline = time.monotonic() + 20
+            while not set(granted) <= set(admin.describe_acls(_all_of(user, kind, name))[0]):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+    def take_away(self, user: str, kind: str, name: str) -> None:
+        """Take away what `allow` gave on this topic or group."""
+        with closing(KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)) as admin:
+            admin.delete_acls([_all_of(user, kind, name)])
+
+
+def _all_of(user: str, kind: str, name: str) -> ACLFilter:
+    pattern = ResourcePatternFilter(ResourceType[kind], name, ACLResourcePatternType.LITERAL)
+    return ACLFilter(f"User:{user}", "*", ACLOperation.ANY, ACLPermissionType.ANY, pattern)
 
 
 def _extras(folder: Path, authority: Authority, tokens: TokenEndpoint) -> Extras:

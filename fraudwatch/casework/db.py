@@ -56,6 +56,8 @@ def open_engine(url: URL, *, pool_size: int = 10) -> Engine:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            # what was sent and not acknowledged by then: the connection is gone
+            "tcp_user_timeout": 20_000,
         },
     )
 

@@ -35,7 +35,6 @@ COMMANDS: dict[str, Command] = {
     "worker": Command("serve", "worker", _START, "Score transactions from the stream."),
     "topics": Command("stream", "topics", _STREAM, "Create the topics of the stream."),
     "grow": Command("grow", "grow", _STREAM, "Add partitions to the topics."),
-    "grow": Command("grow", "grow", _STREAM, "Add partitions to the topics."),
     "publish": Command("publish", "publish", _STREAM, "Send a file of transactions to the stream."),
     "simulate": Command("simulate", "simulate", _STREAM, "Send simulated transactions, live."),
     "schema": Command("stream", "schema", _STREAM, "Print the JSON Schema of a transaction."),
@@ -119,7 +118,8 @@ def _root(
 
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 an error of ours, 2 wrong usage, 130 interrupted."""
+    """Run a command. Exit codes: 0 done, 1 an error of ours, 2 wrong usage, 3 a worker that hung,
+    130 interrupted."""
     try:
         app(prog_name="fraudwatch")
     except FraudwatchError as error:

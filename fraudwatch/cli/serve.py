@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import signal
+from contextlib import ExitStack
 
-import prometheus_client
 import uvicorn
 
 from fraudwatch import bootstrap
 from fraudwatch.cli.running import StopWithStdin, exit_in_order, stop_event
 from fraudwatch.demo.supervisor import follow_parent
 from fraudwatch.settings import load_settings
-from fraudwatch.telemetry import REGISTRY, configure_logging
+from fraudwatch.telemetry import configure_logging
+from fraudwatch.worker_http import served
 
 _GOODBYE_SECONDS = 5
 
@@ -40,7 +41,8 @@ def worker(stop_with_stdin: StopWithStdin = False) -> None:
     """Score transactions from the stream.
 
     Takes in labels too. Start more of them, up to the number of partitions, to score more.
-    SIGTERM or Ctrl-C finishes the batch in hand and stops.
+    SIGTERM or Ctrl-C finishes the batch in hand and stops. Exits 3, after writing down where each
+    thread is, when it gives no sign of life for FRAUDWATCH_WATCHDOG_SECONDS.
     """
     settings = load_settings()
     configure_logging(settings.log_level)
@@ -48,8 +50,8 @@ def worker(stop_with_stdin: StopWithStdin = False) -> None:
     if stop_with_stdin:
         follow_parent()
     process = bootstrap.Worker(settings, stop)
-    if settings.metrics_port:
-        prometheus_client.start_http_server(
-            settings.metrics_port, settings.metrics_host, registry=REGISTRY
-        )
-    process.run()
+    with ExitStack() as stack:
+        if settings.metrics_port:
+            where = (settings.metrics_host, settings.metrics_port)
+            stack.enter_context(served(*where, process.watchdog))
+        process.run()
