@@ -28,6 +28,7 @@ from kafka.errors import (
     RetriableError,
     SaslAuthenticationFailedError,
     TopicAuthorizationFailedError,
+    UnknownError,
     UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
 )
@@ -276,6 +277,9 @@ def kafka_errors(bootstrap: str, *, doing: str = "") -> Iterator[None]:
         ) from error
     except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as error:
         raise ConfigurationError(_text(_refusal(error, bootstrap) or error)) from error
+    except UnknownError as error:
+        # The broker's own fault, for example a disk that it cannot read: it says no more.
+        raise Unavailable(f"Kafka at {bootstrap} fails, see its log ({_text(error)})") from error
     except (RetriableError, OSError) as error:
         raise Unavailable(f"Kafka at {bootstrap}: {_text(error)}") from error
 

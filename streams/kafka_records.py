@@ -85,6 +85,8 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             if batch.compression_type:  # the client would unpack it without limit, or loop for ever
                 raise Unreadable("a compressed batch in a format before Kafka 0.11")
             return [(r.offset, r.timestamp, r.key, r.value or b"", ()) for r in batch]
+        if batch.magic > 2:  # no checksum covers this byte
+            raise Unreadable("a format that is not known")
         self.leader_epoch = batch.leader_epoch
         if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
             self._consume_aborted_transactions_up_to(batch.last_offset)
