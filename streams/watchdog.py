@@ -139,13 +139,12 @@ class Watchdog:
         return f"no sign of life from {', '.join(late)} for {self._limit:g} s"
 
     def _watch(self) -> None:
-        try:
-            while not self._stop.wait(CHECK_SECONDS):
-                faulthandler.dump_traceback_later(
-                    LAST_RESORT * self._limit, exit=True, file=STDERR
-                )
-                if reason := self.check():
-                    self._bite(reason)
-                    return
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        last_resort = LAST_RESORT * max(self._limit, CHECK_SECONDS)
+        stopped = False
+        while not stopped:
+            faulthandler.dump_traceback_later(last_resort, exit=True, file=STDERR)
+            stopped = self._stop.wait(CHECK_SECONDS)
+            if not stopped and (reason := self.check()):
+                self._bite(reason)
+                break
+        faulthandler.cancel_dump_traceback_later()

@@ -52,15 +52,18 @@ class Script:
         self.now += seconds
         self.while_waiting()
 
-    def run(self) -> None:
-        Runner(
+    def make(self) -> Runner:
+        return Runner(
             self,
             self,
             stop=self.stop,
             wait=self.wait,
             monotonic=lambda: self.now,
             randomness=random.Random(1),
-        ).run()
+        )
+
+    def run(self) -> None:
+        self.make().run()
 
     def _fail(self, what: str) -> None:
         if self.failures.get(what):
