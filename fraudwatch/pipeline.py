@@ -33,9 +33,9 @@ from fraudwatch.casework import intake, ledger, offsets, outbox, replies, steeri
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.deciders import Deciding, Switch
-from fraudwatch.casework.ledger import Scored
 from fraudwatch.casework.ledger_tables import LedgerTables
 from fraudwatch.casework.repeats import reject_repeats
+from fraudwatch.casework.scored import Scored
 from fraudwatch.clock import Clock
 from fraudwatch.domain.decision import Outcome, Reason, Versions
 from fraudwatch.domain.transaction import Transaction, decode

@@ -13,8 +13,8 @@ from sqlalchemy import func, insert, literal_column
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework.ledger import Scored
 from fraudwatch.casework.models import OPEN_STATUSES, Alert, Case, CaseEvent
+from fraudwatch.casework.scored import Scored
 from fraudwatch.domain.case import priority
 from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.policy.rules import Policy, draw
