@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import lightgbm
 import numpy as np
 
 from fraudwatch.detectors import registry
@@ -65,6 +66,13 @@ def require_equal(detector: Detector, fitted: Any, compiled: Compiled, X: Floats
             f"{detector.name}: {far.sum()} of {len(X)} scores differ from PyOD's, the worst by "
             f"{gap.max():.3g} of its value"
         )
+
+
+def require_same_trees(booster: lightgbm.Booster, scores: Floats, X: Floats) -> None:
+    """Raise `CheckFailed` unless the compiled trees' scores are LightGBM's to the last bit."""
+    wanted = np.asarray(booster.predict(X, raw_score=True, num_threads=1)).reshape(-1)
+    if not np.array_equal(scores, wanted):
+        raise CheckFailed(f"{(scores != wanted).sum()} of {len(X)} scores differ from LightGBM's")
 
 
 def checks(detector: Detector) -> Iterator[tuple[str, Check]]:

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudwatch.detectors import kernels
+from fraudwatch.detectors import kernels, tree_kernels
 from fraudwatch.detectors.arrays import (
     Flags,
     Flat,
@@ -98,13 +98,13 @@ class Forest(Compiled):
             raise BundleError("the forest was grown on a single row: train on more")
 
     def derive(self) -> None:
-        key = kernels.ordered_singles(self.threshold.reshape(1, -1)).reshape(-1)
+        key = tree_kernels.ordered_singles(self.threshold.reshape(1, -1)).reshape(-1)
         leaf = self.threshold == np.inf
         # A path is longer than its edges by c(n) for n rows left together, near 2 ln(n).
         left_together = np.exp((self.depth - node_levels(self.child)) / 2)
         trees = lay_out(
             self.feature,
-            np.where(leaf, np.int32(kernels.NEVER), key),
+            np.where(leaf, np.int32(tree_kernels.NEVER), key),
             self.child,
             self.depth,
             np.where(leaf, left_together, 0.0),
@@ -117,7 +117,7 @@ class Forest(Compiled):
         return int(self.columns)
 
     def _scores(self, X: Floats) -> Floats:
-        depths = self.trees.sums(kernels.ordered_singles(X))
+        depths = self.trees.sums(tree_kernels.ordered_singles(X))
         scores: Floats = kernels.forest_scores(depths, float(self.denominator), float(self.offset))
         return scores
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudwatch.detectors.arrays import Flags, Floats
+from fraudwatch.detectors.boosted import Boosted, read_boosted
 from fraudwatch.detectors.calibration import Reference
 from fraudwatch.errors import BundleError, Invalid
 
@@ -47,14 +48,15 @@ class LabelledPart:
     booster: lightgbm.Booster
     reference: Reference
     weight: float
+    compiled: Boosted = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        compiled = read_boosted(self.text(), self.booster.num_feature())
+        object.__setattr__(self, "compiled", compiled)
 
     def raw(self, X: Floats) -> Floats:
         """Log-odds as the trees give them, the same for a row alone as in any batch."""
-        if not len(X):  # LightGBM divides by the number of rows
-            return np.zeros(0)
-        return np.asarray(
-            self.booster.predict(X, raw_score=True, num_threads=1), dtype=np.float64
-        ).reshape(-1)
+        return self.compiled.raw(X)
 
     def tail_logs(self, raw: Floats) -> Floats:
         """Tail log-probability of each score, on an exponential tail from the top 1 % on.
@@ -74,10 +76,7 @@ class LabelledPart:
 
     def contributions(self, X: Floats) -> Floats:
         """TreeSHAP contribution (Lundberg et al. 2020) of each feature to `raw`."""
-        if not len(X):
-            return np.zeros(X.shape)
-        shares = self.booster.predict(X, pred_contrib=True, num_threads=1)
-        return np.asarray(shares, dtype=np.float64)[:, :-1]
+        return self.compiled.contributions(X)
 
     def text(self) -> str:
         """The trees as LightGBM text."""

@@ -11,8 +11,9 @@ import numpy as np
 
 from fraudwatch.detectors import registry
 from fraudwatch.detectors.arrays import Flags, Floats, Integers
+from fraudwatch.detectors.boosted import MOST_ON_PATH
 from fraudwatch.detectors.calibration import Reference, reference
-from fraudwatch.detectors.checks import require_equal
+from fraudwatch.detectors.checks import require_equal, require_same_trees
 from fraudwatch.detectors.labelled import (
     LabelledPart,
     LabelledRows,
@@ -83,6 +84,8 @@ class TrainingConfig:
             )
         if not self.clip > 0 or not self.half_at > 0:
             raise ConfigurationError("clip and half_at must be positive")
+        if not 1 <= self.label_depth <= MOST_ON_PATH:
+            raise ConfigurationError(f"label_depth must be 1 to {MOST_ON_PATH}")
 
 
 DEFAULT = TrainingConfig()
@@ -237,7 +240,9 @@ def _fit_labelled(
         reference=Reference(np.zeros(1)),
         weight=blend_weight(int(labels.fraud.sum()), config.half_at),
     )
-    scores = part.raw(X_calibration[np.sort(compared)])
+    unseen = X_calibration[np.sort(compared)]
+    scores = part.raw(unseen)
+    require_same_trees(booster, scores, unseen)
     return (
         LabelledPart(booster, reference(scores, config.most_reference_rows, rng), part.weight),
         X_calibration[np.sort(left)],

@@ -1,4 +1,4 @@
-"""Trees laid out for speed: `kernels.tree_sums` gives each row the sum of the leaves it reaches.
+"""Trees laid out for speed: `Trees.sums` gives each row the sum of the leaves it reaches.
 
 Most rows of a fitted tree pass through few of its nodes. The `EXITS - 1` nodes that most rows pass
 are compared all at once, for many rows side by side, and give a row's place among the `EXITS`
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudwatch.detectors import kernels
+from fraudwatch.detectors import tree_kernels
 from fraudwatch.detectors.arrays import Floats, Integers, require_range
 from fraudwatch.errors import BundleError
 
@@ -28,18 +28,20 @@ MOST = 1 << 16  # nodes of a tree, and columns: both are numbers of 16 bits
 class Trees:
     """Trees over rows of int32 keys: a row steps to the right where its key is > the node's."""
 
+    opened: Integers  # how many nodes of each tree are compared at once
     limits: Integers  # (trees, EXITS): keys of the nodes compared at once
     columns: Integers  # (trees, EXITS): the column each of them looks at
     kept: NDArray[np.uint32]  # (trees, EXITS): exits left to a row that steps to the right there
-    exits: Integers  # (trees, EXITS): node at each exit, where `kernels.PLACES` puts it
-    nodes: NDArray[np.int64]  # key, column and left child in one number, see `kernels.tree_sums`
+    exits: Integers  # (trees, EXITS): node at each exit, where `tree_kernels.PLACES` puts it
+    nodes: NDArray[np.int64]  # key, column and left child in one, see `tree_kernels.tree_sums`
     values: Floats  # of each node, 0 where it is no leaf
     roots: Integers
 
     def sums(self, keys: Integers) -> Floats:
         """For each row of keys, the sum over all trees of the leaf that it reaches."""
-        sums: Floats = kernels.tree_sums(
+        sums: Floats = tree_kernels.tree_sums(
             keys,
+            self.opened,
             self.limits,
             self.columns,
             self.kept,
@@ -61,18 +63,21 @@ def lay_out(
 ) -> Trees:
     """Trees from sound tables (`require_trees`), one row a node.
 
-    `key` is below `kernels.NEVER` but at leaves. `weight` says how many rows end at each leaf, up
-    to a factor, as far as is known; it is not looked at elsewhere.
+    `key` is below `tree_kernels.NEVER` but at leaves. `weight` says how many rows end at each leaf,
+    up to a factor, as far as is known; it is not looked at elsewhere.
     """
-    shape = (len(roots), kernels.EXITS)
-    limits = np.full(shape, kernels.NEVER, dtype=np.int32)
+    shape = (len(roots), tree_kernels.EXITS)
+    opened = np.zeros(len(roots), dtype=np.int32)
+    limits = np.full(shape, tree_kernels.NEVER, dtype=np.int32)
     columns = np.zeros(shape, dtype=np.int32)
     kept = np.full(shape, 0xFFFFFFFF, dtype=np.uint32)
     exits = np.zeros(shape, dtype=np.int32)
-    kernels.choose_exits(feature, key, child, weight, roots, limits, columns, kept, exits)
+    tree_kernels.choose_exits(
+        feature, key, child, weight, roots, opened, limits, columns, kept, exits
+    )
     near = child - _root_of_each(roots, len(child))
     nodes = key.astype(np.int64) << 32 | feature.astype(np.int64) << 16 | near
-    return Trees(limits, columns, kept, exits, nodes, value, roots)
+    return Trees(opened, limits, columns, kept, exits, nodes, value, roots)
 
 
 def require_trees(
@@ -100,7 +105,7 @@ def require_trees(
 
 def node_levels(child: Integers) -> Integers:
     """How many edges each node is away from its root."""
-    levels: Integers = kernels.node_levels(child)
+    levels: Integers = tree_kernels.node_levels(child)
     return levels
 
 

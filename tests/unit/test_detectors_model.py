@@ -183,6 +183,7 @@ def test_every_registered_detector_can_be_part_of_a_model(detector: str) -> None
         ({"detectors": ()}, "detectors"),
         ({"detectors": ("pca", "pca")}, "different"),
         ({"clip": 0.0}, "positive"),
+        ({"label_depth": 9}, "label_depth"),
     ],
 )
 def test_config_that_cannot_work_is_refused(config: dict[str, object], word: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudwatch.detectors import kernels
+from fraudwatch.detectors import tree_kernels
 from fraudwatch.detectors.arrays import Floats, Integers
 from fraudwatch.detectors.trees import lay_out, require_trees
 from fraudwatch.errors import BundleError
@@ -59,7 +59,7 @@ def grown(seed: int, trees: int, leaves: int, lopsided: float) -> Tables:
     inner = np.array(child) != np.arange(nodes)
     return Tables(
         feature=np.where(inner, rng.integers(COLUMNS, size=nodes), 0).astype(np.int32),
-        key=np.where(inner, rng.integers(-9, 10, size=nodes), kernels.NEVER).astype(np.int32),
+        key=np.where(inner, rng.integers(-9, 10, size=nodes), tree_kernels.NEVER).astype(np.int32),
         child=np.array(child, dtype=np.int32),
         value=np.where(inner, 0.0, rng.normal(size=nodes)),
         roots=np.array(roots, dtype=np.int32),
@@ -81,7 +81,7 @@ def test_sums_are_those_of_walking(
     tables = grown(seed, trees, leaves, lopsided)
     rng = np.random.default_rng(seed + 1)
     keys = rng.integers(-10, 11, size=(rows, COLUMNS)).astype(np.int32)
-    keys[rng.random(keys.shape) < 0.05] = kernels.NEVER
+    keys[rng.random(keys.shape) < 0.05] = tree_kernels.NEVER
     keys[rng.random(keys.shape) < 0.05] = np.iinfo(np.int32).min
     weight = rng.exponential(size=len(tables.child)) ** 4
     laid = lay_out(tables.feature, tables.key, tables.child, tables.value, weight, tables.roots)
@@ -95,7 +95,7 @@ def test_sums_are_those_of_walking(
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=2, max_size=2))
 def test_order_of_keys_is_that_of_the_numbers(pair: list[float]) -> None:
     """Both zeros are one number; infinities are the ends."""
-    (first, second) = kernels.ordered_singles(np.array([pair]))[0]
+    (first, second) = tree_kernels.ordered_singles(np.array([pair]))[0]
     assert (first > second) == (pair[0] > pair[1])
     assert (first == second) == (pair[0] == pair[1])
 
