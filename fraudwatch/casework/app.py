@@ -14,6 +14,7 @@ from fraudwatch.casework.asking import Asking
 from fraudwatch.casework.console import pages
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.edge import Edge
+from fraudwatch.casework.known_tokens import KnownTokens
 from fraudwatch.casework.openapi import TAGS, describe
 from fraudwatch.casework.permissions import require_guards
 from fraudwatch.casework.rate_limits import RateLimits
@@ -45,7 +46,6 @@ def create_app(services: Services) -> FastAPI:
     settings.require_secret()
     asking = Asking(
         engine=services.engine,
-        sessions=services.sessions,
         publisher=services.publisher,
         topic=settings.topic_transactions,
         most_waiting=settings.ask_most_waiting,
@@ -69,6 +69,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.asking = asking
+    app.state.known_tokens = KnownTokens(time.monotonic)
     app.state.rate_limits = RateLimits(settings.ask_rate, settings.ask_burst, time.monotonic)
     problems.install(app)
     app.add_middleware(Edge)

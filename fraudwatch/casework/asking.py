@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import cast
 
-from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
+import psycopg
+from sqlalchemy import Connection, Engine, text
 
 from fraudwatch.casework import replies
 from fraudwatch.casework.db import connect_errors
@@ -61,13 +62,11 @@ class Asking:
         self,
         *,
         engine: Engine,
-        sessions: sessionmaker[Session],
         publisher: Publisher,
         topic: str,
         most_waiting: int,
     ) -> None:
         self._engine = engine
-        self._sessions = sessions
         self._publisher = publisher
         self._topic = topic
         self._most_waiting = most_waiting
@@ -155,15 +154,33 @@ class Asking:
             if self._take(question):
                 question.answer.set_exception(error)
 
-    def _look_up(self, session: Session, questions: Sequence[Question]) -> None:
-        found = replies.answers(session, [question.transaction for question in questions])
+    def _look_up(self, connection: Connection, questions: Sequence[Question]) -> None:
+        found = replies.answers(connection, [question.transaction for question in questions])
         for question, answer in zip(questions, found, strict=True):
             if answer is not None:
                 self._answer(question, answer)
 
-    # -- the sender ---------------------------------------------------------------------------
+    # -- the two threads ----------------------------------------------------------------------
+
+    def _run(self, work: Callable[[Connection], None]) -> None:
+        """Work with a database connection of its own, again and again until the process stops."""
+        while not self._closing:
+            try:
+                with connect_errors(), self._engine.connect() as connection:
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                    connection.detach()  # kept for ever: the pool makes others instead
+                    work(connection)
+            except Unavailable as error:
+                log.warning("asking waits for a part that is away: %s", error)
+            except Exception as error:
+                log.exception("asking failed")
+                self._fail(self._now_waiting(), error)
+            self._pause(RETRY_SECONDS)
 
     def _send(self) -> None:
+        self._run(self._send_as_they_come)
+
+    def _send_as_they_come(self, connection: Connection) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._unsent or self._closing)
@@ -171,56 +188,45 @@ class Asking:
                     return
                 questions, self._unsent = self._unsent, []
             try:
-                self._send_all(questions)
+                self._send_all(connection, questions)
             except ConfigurationError as error:
                 # Not the caller's fault, and a person must act: say so here, and "away" there.
                 log.error("questions cannot be sent: %s", error)
                 self._fail(questions, Unavailable(str(error)))
             except FraudwatchError as error:
                 self._fail(questions, error)
-            except Exception as error:
-                log.exception("questions could not be sent")
-                self._fail(questions, error)
+            except Exception:
+                # The connection, most likely: a new one, and they are sent then.
+                with self._changed:
+                    self._unsent = [*questions, *self._unsent]
+                raise
 
-    def _send_all(self, questions: Sequence[Question]) -> None:
-        with connect_errors(), self._sessions() as session:
-            self._look_up(session, questions)
-        left = [q for q in questions if self._waiting.get(q.digest) is q]
+    def _send_all(self, connection: Connection, questions: Sequence[Question]) -> None:
+        self._look_up(connection, self._still_waiting(questions))
+        left = self._still_waiting(questions)
         if left:
             self._publisher.send(self._topic, [_message(question) for question in left])
             for question in left:
                 question.sent = True
 
-    # -- the listener -------------------------------------------------------------------------
-
     def _listen(self) -> None:
-        while not self._closing:
-            try:
-                with connect_errors():
-                    self._follow()
-            except Unavailable as error:
-                log.warning("cannot listen for decisions: %s", error)
-            except Exception:
-                log.exception("listening for decisions failed")
-            self._pause(RETRY_SECONDS)
+        self._run(self._answer_as_they_come)
 
-    def _follow(self) -> None:
-        """Answer as notifications come; returns when the process stops."""
-        with self._engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            driver = connection.connection.driver_connection
-            if driver is None:
-                raise RuntimeError("the pool gave no connection")
-            connection.detach()  # it listens for ever: nobody else may get it from the pool
-            connection.execute(text(f"LISTEN {replies.CHANNEL}"))
-            with Session(connection) as session:
-                while not self._closing:
-                    seconds = LOOK_SECONDS if self._waiting else IDLE_SECONDS
-                    for notice in driver.notifies(timeout=seconds, stop_after=1):
-                        self._hear(notice.payload)
-                    with self._changed:
-                        questions = list(self._waiting.values())
-                    self._look_up(session, questions)
+    def _answer_as_they_come(self, connection: Connection) -> None:
+        driver = cast(psycopg.Connection, connection.connection.dbapi_connection)
+        connection.execute(text(f"LISTEN {replies.CHANNEL}"))
+        while not self._closing:
+            seconds = LOOK_SECONDS if self._waiting else IDLE_SECONDS
+            for notice in driver.notifies(timeout=seconds, stop_after=1):
+                self._hear(notice.payload)
+            self._look_up(connection, self._now_waiting())
+
+    def _still_waiting(self, questions: Iterable[Question]) -> list[Question]:
+        return [q for q in questions if self._waiting.get(q.digest) is q]
+
+    def _now_waiting(self) -> list[Question]:
+        with self._changed:
+            return list(self._waiting.values())
 
     def _hear(self, payload: str) -> None:
         rejected = replies.rejection(payload)

@@ -127,6 +127,8 @@ def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetim
             )
             .values(values)
             .returning(StreamOffset.partition)
+            # No object of the session is to be brought up to date: without this it looks for some.
+            .execution_options(synchronize_session=False)
         )
         if moved is None:
             lost.append(move.partition)

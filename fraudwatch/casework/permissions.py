@@ -18,6 +18,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from fraudwatch.casework import auth
 from fraudwatch.casework.auth import Identity, NotSignedIn, PasswordChangeNeeded
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep, open_session
+from fraudwatch.casework.known_tokens import KnownTokens
 from fraudwatch.casework.masking import Lens
 from fraudwatch.domain.access import Permission
 from fraudwatch.errors import ConfigurationError, NotAllowed
@@ -99,22 +100,27 @@ class RequiresToken(Guard):
     """Lets through programs whose token holds the permission.
 
     For routes that wait: when it is done no thread and no database connection is held any more.
+    What the database said of a token holds for `known_tokens.SECONDS`.
     """
 
     permission: Permission
 
     async def __call__(self, request: Request) -> Identity:
         """Who asks. Raises `NotSignedIn` or `NotAllowed`."""
-        services: Services = request.app.state.services
-        identity = await run_in_threadpool(self._identify, services, presented_token(request))
+        token = presented_token(request)
+        if token is None:
+            raise NotSignedIn("send an API token as `Authorization: Bearer`")
+        known: KnownTokens = request.app.state.known_tokens
+        identity = known.find(token)
+        if identity is None:
+            identity = await run_in_threadpool(self._identify, request.app.state.services, token)
+            known.keep(token, identity)
         if not identity.actor.may(self.permission):
             raise NotAllowed(f"this needs {self.permission}")
         return identity
 
     @staticmethod
-    def _identify(services: Services, token: str | None) -> Identity:
-        if token is None:
-            raise NotSignedIn("send an API token as `Authorization: Bearer`")
+    def _identify(services: Services, token: str) -> Identity:
         with open_session(services) as session:
             return auth.by_token(session, token, services.clock.now())
 

@@ -13,16 +13,18 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
-from sqlalchemy import Text, any_, func, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, Row, select, text
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
 from fraudwatch.casework.ledger import DecisionMessage
+from fraudwatch.casework.ledger_tables import at_times, eras
 from fraudwatch.casework.models import LedgerRow
+from fraudwatch.casework.repeats import CONFLICT_HOURS
 from fraudwatch.domain.transaction import Transaction, content_equal
 from streams.dead_letters import HARMLESS, Rejected
 from streams.source import RecordBatch
@@ -33,6 +35,16 @@ SOMETHING_DECIDED = ""
 
 _IN_THE_LEDGER = HARMLESS | {"conflict"}
 """Reasons that the ledger explains: another message with this id was decided."""
+_NOTIFY = text(
+    "SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) AS payload"
+)
+# Written out, for it is on the way of every answer: composed, it costs a millisecond more.
+_FIND = (
+    "SELECT event_time, payload, "  # noqa: S608 - names of columns, and times that we wrote
+    + ", ".join(column.key for column in ledger.DECISION_COLUMNS)
+    + " FROM ledger WHERE transaction_id = ANY(CAST(:ids AS text[])) AND ({days})"
+)
+_WINDOW = timedelta(hours=CONFLICT_HOURS)
 _DIGEST = re.compile(rb"[0-9a-f]{32}")
 _MOST_TEXT = 1000  # characters; PostgreSQL takes payloads below 8,000 bytes
 
@@ -99,7 +111,7 @@ def notify(
                 found, message.reason, message.field[:_MOST_TEXT], message.detail[:_MOST_TEXT]
             )
             payloads.append(msgspec.json.encode(told).decode())
-    session.execute(select(func.pg_notify(CHANNEL, func.unnest(literal(payloads, ARRAY(Text))))))
+    session.execute(_NOTIFY, {"channel": CHANNEL, "payloads": payloads})
 
 
 # -- the side of those who wait -----------------------------------------------------------------
@@ -110,37 +122,64 @@ def rejection(payload: str) -> NotUsed | None:
     return None if payload == SOMETHING_DECIDED else msgspec.json.decode(payload, type=NotUsed)
 
 
-def answers(session: Session, transactions: Sequence[Transaction]) -> list[Answer | None]:
-    """For each transaction what the ledger knows of it; None: nothing yet."""
+def answers(connection: Connection, transactions: Sequence[Transaction]) -> list[Answer | None]:
+    """For each transaction what the ledger knows of it; None: nothing yet.
+
+    An id is the same where the worker holds it for the same (`fraudwatch.casework.repeats`).
+    """
     if not transactions:
         return []
-    ids = [transaction.transaction_id for transaction in transactions]
-    rows = {
-        row.transaction_id: row
-        for row in session.execute(
-            select(*ledger.DECISION_COLUMNS, LedgerRow.event_time, LedgerRow.payload).where(
-                LedgerRow.transaction_id == any_(literal(ids, ARRAY(Text)))
-            )
-        )
-    }
-    found: list[Answer | None] = []
-    for transaction in transactions:
-        row = rows.get(transaction.transaction_id)
-        if row is None:
-            found.append(None)
-        elif content_equal(ledger.stored(bytes(row.payload)), transaction):
-            found.append(Decided(ledger.decision_of(row)))
+    moments = [transaction.event_time for transaction in transactions]
+    rows = connection.execute(
+        text(_FIND.format(days=_days(moments))),
+        {"ids": [transaction.transaction_id for transaction in transactions]},
+    ).all()
+    by_id: dict[str, list[Row[Any]]] = {}
+    for row in rows:
+        by_id.setdefault(row.transaction_id, []).append(row)
+    return [_answer(by_id.get(t.transaction_id, ()), t) for t in transactions]
+
+
+def _answer(rows: Sequence[Row[Any]], transaction: Transaction) -> Answer | None:
+    near = [row for row in rows if abs(row.event_time - transaction.event_time) <= _WINDOW]
+    for row in near:
+        if content_equal(ledger.stored(bytes(row.payload)), transaction):
+            return Decided(ledger.decision_of(row))
+    return Taken(near[0].transaction_id, near[0].event_time) if near else None
+
+
+def _days(moments: Iterable[datetime]) -> str:
+    """Rows that may be near these event times, as SQL with literals: each is a day's table."""
+    wide = [(moment - _WINDOW, moment + _WINDOW) for moment in sorted(moments)]
+    spans: list[tuple[datetime, datetime]] = []
+    for since, until in wide:
+        if spans and since <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(until, spans[-1][1]))
         else:
-            found.append(Taken(row.transaction_id, row.event_time))
-    return found
+            spans.append((since, until))
+    return " OR ".join(
+        f"event_time BETWEEN '{since.isoformat()}' AND '{until.isoformat()}'"
+        for since, until in spans
+    )
 
 
 def decision(
     session: Session, transaction_id: str, event_time: datetime | None
 ) -> DecisionMessage | None:
-    """The decision of a transaction; None: there is none yet. `event_time` makes it fast."""
-    query = select(*ledger.DECISION_COLUMNS).where(LedgerRow.transaction_id == transaction_id)
+    """The decision of a transaction; None: there is none yet.
+
+    With its event time one day is looked into; without it all days, the newest first, and of
+    several transactions with this id the newest is found.
+    """
+    query = (
+        select(*ledger.DECISION_COLUMNS)
+        .where(LedgerRow.transaction_id == transaction_id)
+        .order_by(LedgerRow.event_time.desc())
+    )
     if event_time is not None:
         query = query.where(LedgerRow.event_time == event_time)
-    row = session.execute(query).first()
-    return None if row is None else ledger.decision_of(row)
+    for days in eras(session) if event_time is None else [at_times([event_time])]:
+        row = session.execute(query.where(days)).first()
+        if row is not None:
+            return ledger.decision_of(row)
+    return None

@@ -6,13 +6,17 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fraudwatch.casework.steering import Registered
 from fraudwatch.clock import Clock
 from fraudwatch.detectors.model import Model
+from fraudwatch.domain.transaction import decode
 from fraudwatch.errors import BundleError
+from fraudwatch.features.columns import from_transactions
+from fraudwatch.features.state import AccountState
 from fraudwatch.memory import Memory
 from fraudwatch.pipeline import ForwardPath
 from fraudwatch.scorers import Scorers
@@ -87,11 +91,13 @@ class Stream:
         settings = settings or self.settings
         stop = threading.Event()
         services = self._api.services
+        scorers = Scorers(_no_model)
+        _compile(scorers)
         path = ForwardPath(
             sessions=services.sessions,
             publisher=FilePublisher(self.folder, self.clock),
             memory=Memory(settings.topic_transactions, share=1.0, consecutive=1000),
-            scorers=Scorers(_no_model),
+            scorers=scorers,
             settings=settings,
             key=b"k" * 32,
             clock=self.clock,
@@ -106,6 +112,13 @@ class Stream:
         finally:
             stop.set()
             thread.join()
+
+
+def _compile(scorers: Scorers) -> None:
+    """Kernels are compiled on first use, which may take longer than anybody waits."""
+    transaction = decode(json.dumps(PAYMENT).encode(), now=datetime.now(UTC))
+    columns = from_transactions([transaction], scorers.spec)
+    AccountState(scorers.spec).extend(columns, scorers.profiles)
 
 
 def _no_model(registered: Registered) -> Model:
