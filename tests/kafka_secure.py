@@ -63,14 +63,14 @@ class Authority:
             path.write_bytes(certificate)
         return path
 
-    def issue(self, name: str, *, address: str = "") -> Path:
-        """A file with key and certificate for `name`; for the host `address` if one is given."""
+    def issue(self, name: str, *, address: str = "", password: bytes = b"") -> Path:
+        """A file with key (under `password`) and certificate for `name`, or the host `address`."""
         key = ec.generate_private_key(ec.SECP256R1())
         usual: x509.ExtensionType = x509.BasicConstraints(ca=False, path_length=None)
         if address:
             usual = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         path = self.folder / f"{name}.pem"
-        path.write_bytes(_pem(key) + self._sign(name, key, usual))
+        path.write_bytes(_pem(key, password) + self._sign(name, key, usual))
         return path
 
     def _sign(
@@ -97,11 +97,13 @@ class Authority:
         )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _pem(key: ec.EllipticCurvePrivateKey, password: bytes) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.BestAvailableEncryption(password)
+        if password
+        else serialization.NoEncryption(),
     )
 
 
