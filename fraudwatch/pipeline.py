@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 
 _STEERING_SECONDS = 1.0
 _MARK_SECONDS = 1.0
+_RELAY_SECONDS = 0.1
 _REASONS = 5
 
 FloatArray = npt.NDArray[np.float64]
@@ -109,6 +110,7 @@ class ForwardPath:
         self._policy: Policy | None = None
         self._steering_read = -np.inf
         self._marked = -np.inf
+        self._relayed = -np.inf
 
     def assign(self, partitions: frozenset[int]) -> Mapping[int, int]:
         """Load account state from the newest snapshot and the ledger rows after it."""
@@ -154,13 +156,16 @@ class ForwardPath:
         self.publish_backlog()
         if self._monotonic() - self._marked >= _MARK_SECONDS:
             self._mark()
-        with connect_errors():
-            outbox.drain(self._sessions, self._publisher)
+        if self._monotonic() - self._relayed >= _RELAY_SECONDS:
+            self._relay()
         if self._prepared is None:
+            # Here rather than in `process`: a transaction that somebody waits for comes next.
+            self._read_steering(_STEERING_SECONDS / 2)
             self._snapshot(self.memory.due(self._settings.snapshot_rows))
 
     def close(self) -> None:
         """After the last batch: leave a snapshot, so that the next start need not replay."""
+        self._relay()
         if self._prepared is None:
             self._mark()
             self._snapshot(self.memory.due(1))
@@ -402,6 +407,13 @@ class ForwardPath:
             self.memory.mark(published)
         self._marked = self._monotonic()
 
+    def _relay(self) -> None:
+        """Send what waits in the outbox; while there was something, look again at once."""
+        with connect_errors():
+            sent = outbox.drain(self._sessions, self._publisher)
+        if not sent:
+            self._relayed = self._monotonic()
+
     def _snapshot(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
             started = self._monotonic()
@@ -409,12 +421,12 @@ class ForwardPath:
                 self.memory.save(session, partition)
             self._stage("snapshot", started)
 
-    def _read_steering(self) -> Policy:
-        """The policy; also looks for new models and profiles, at most once a second.
+    def _read_steering(self, seconds: float = _STEERING_SECONDS) -> Policy:
+        """The policy; also looks for new models and profiles, if they are older than that.
 
         They take effect at a batch's border; every ledger row names what decided it.
         """
-        if self._policy and self._monotonic() - self._steering_read < _STEERING_SECONDS:
+        if self._policy and self._monotonic() - self._steering_read < seconds:
             return self._policy
         with connect_errors(), self._sessions.begin() as session:
             found = steering.read(session)

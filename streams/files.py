@@ -53,7 +53,7 @@ from streams.source import (
 
 READ_BYTES = 8 << 20
 """Most bytes of one partition in one poll."""
-POLL_SLEEP = 0.02
+POLL_SLEEP = 0.002
 LOCK_RETRY = 0.5
 
 
