@@ -18,7 +18,7 @@ from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import Settings
 from streams.file_lines import LineIndex, partition_count, partition_path
 from streams.files import lock_path, try_lock
-from streams.kafka_client import CONNECT_MS, kafka_errors, open_admin
+from streams.kafka_client import CONNECT_MS, describe_topics, kafka_errors, open_admin
 from streams.kafka_security import kafka_security
 from streams.source import unknown_topic
 from streams.topics import topics
@@ -100,8 +100,8 @@ def _members(admin: KafkaAdminClient, place: str, group: str) -> list[object]:
 
 def _counts(admin: KafkaAdminClient, place: str, names: list[str]) -> dict[str, int]:
     with kafka_errors(place, doing=f"Describe on topic {', '.join(names)}"):
-        found = admin.describe_topics(names)
-    return {topic["name"]: len(topic["partitions"]) for topic in found if not topic["error_code"]}
+        found = describe_topics(admin, names)
+    return {name: len(topic["partitions"]) for name, topic in found.items()}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -31,6 +31,7 @@ from kafka.errors import (
     UnknownError,
     UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
+    for_code,
 )
 from kafka.net.compat import KafkaNetClient
 from kafka.net.manager import KafkaConnectionManager
@@ -253,6 +254,18 @@ def open_admin(bootstrap: str, security: Security) -> Iterator[KafkaAdminClient]
             yield admin
         finally:
             admin.close()
+
+
+def describe_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What Kafka tells of those topics that exist, by name. Raises errors of Kafka,
+    `TopicAuthorizationFailedError` for topics hidden from us, whether they exist or not."""
+    found = admin.describe_topics(list(names))
+    hidden = {
+        t["name"] for t in found if for_code(t["error_code"]) is TopicAuthorizationFailedError
+    }
+    if hidden:
+        raise TopicAuthorizationFailedError(hidden)
+    return {topic["name"]: topic for topic in found if not topic["error_code"]}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
 from fraudwatch.settings import Settings
-from streams.kafka_client import open_admin
+from streams.kafka_client import describe_topics, kafka_errors, open_admin
 from streams.kafka_security import kafka_security
 from streams.topics import Topic, topics
 
@@ -40,12 +40,15 @@ def topic_differences(settings: Settings) -> list[Difference]:
     if carrier != "kafka":
         return []
     with open_admin(place, kafka_security(settings)) as admin:
-        return _differences(admin, topics(settings))
+        return _differences(admin, place, topics(settings))
 
 
-def _differences(admin: KafkaAdminClient, wanted: tuple[Topic, ...]) -> list[Difference]:
+def _differences(
+    admin: KafkaAdminClient, bootstrap: str, wanted: tuple[Topic, ...]
+) -> list[Difference]:
     names = [topic.name for topic in wanted]
-    described = {t["name"]: t for t in admin.describe_topics(names) if not t["error_code"]}
+    with kafka_errors(bootstrap, doing=f"Describe on topic {', '.join(names)}"):
+        described = describe_topics(admin, names)
     present = [topic for topic in wanted if topic.name in described]
     asked = [ConfigResource("topic", t.name, list(t.configuration)) for t in present]
     settings = admin.describe_configs(asked, config_filter="all") if asked else {}

@@ -12,14 +12,13 @@ from kafka.errors import (
     AuthorizationError,
     RetriableError,
     TopicAlreadyExistsError,
-    TopicAuthorizationFailedError,
     for_code,
 )
 
 from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import Settings
 from streams.file_lines import partition_count, partition_path
-from streams.kafka_client import CONNECT_MS, kafka_errors, open_admin
+from streams.kafka_client import CONNECT_MS, describe_topics, kafka_errors, open_admin
 from streams.kafka_security import kafka_security
 
 DAY_MS = 86_400_000
@@ -129,10 +128,8 @@ def _create_on_kafka(
 ) -> dict[str, str]:
     names = [topic.name for topic in wanted]
     with kafka_errors(bootstrap, doing=f"Describe on topic {', '.join(names)}"):
-        found = admin.describe_topics(names)
-        if hidden := {t["name"] for t in found if _hidden(t["error_code"])}:
-            raise TopicAuthorizationFailedError(hidden)
-    present = {t["name"]: len(t["partitions"]) for t in found if not t["error_code"]}
+        found = describe_topics(admin, names)
+    present = {name: len(topic["partitions"]) for name, topic in found.items()}
     _check_counts(wanted, present)
     missing = {
         topic.name: {
@@ -150,10 +147,6 @@ def _create_on_kafka(
                 return _create_on_kafka(admin, bootstrap, wanted)
             admin.wait_for_topics(list(missing), timeout_ms=CONNECT_MS)
     return {name: CREATED if name in missing else PRESENT for name in names}
-
-
-def _hidden(error_code: int) -> bool:
-    return for_code(error_code) is TopicAuthorizationFailedError
 
 
 def _made_elsewhere(answers: list[dict[str, Any]]) -> bool:
