@@ -18,6 +18,7 @@ from kafka import TopicPartition
 from kafka.consumer.fetcher import Fetcher
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
+from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecords
 
 from streams.record_fields import (
@@ -67,7 +68,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
                     break
                 rows = self._rows(batch)
             except Exception as error:  # noqa: BLE001
-                damaged, whole = self._damage(batch, error)
+                damaged, whole = self._damage(batch, records, error)
                 self.next_fetch_offset = damaged.next_offset
                 yield damaged
                 continue
@@ -98,21 +99,19 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             return []
         return decode_records(batch)
 
-    def _damage(self, batch: Any, error: Exception) -> tuple[Damaged, bool]:
+    def _damage(self, batch: Any, records: Any, error: Exception) -> tuple[Damaged, bool]:
         """The range that is lost, and whether what follows it can be trusted.
 
-        Where the batch's own header makes no sense, one offset is given up; the broker is asked
-        again from the next one on.
+        Where the batch's own header cannot be trusted, one offset is given up; the broker is asked
+        again from the next one on. A false range would swallow good messages behind it.
         """
-        first, end = self.next_fetch_offset, self.next_fetch_offset + 1
+        first, end = self.next_fetch_offset, None
         cause = str(error) if isinstance(error, Unreadable) else type(error).__name__
-        reason, raw, known = f"damaged batch ({cause})", b"", False
+        reason, raw = f"damaged batch ({cause})", b""
         if batch is not None and batch.magic == 2:
             raw = bytes(batch._buffer[:RAW_LIMIT])  # noqa: SLF001 - it has no public face
-            known = first < batch.next_offset and 0 < batch.records_count <= (
-                batch.last_offset_delta + 1
-            )
-            end = batch.next_offset if known else end
+            end = _end_of(batch, records, first)
+        known, end = end is not None, end or first + 1
         logger.error(
             "damaged batch in the stream",
             extra={
@@ -125,6 +124,32 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             },
         )
         return Damaged(first, end, reason, raw), known
+
+
+def _end_of(batch: Any, records: Any, first: int) -> int | None:
+    """Where the offsets of a damaged batch end, if anything that can be trusted tells it.
+
+    Its own header, where the checksum fits; else where the next sound batch begins; else the header
+    where two fields of it agree: they differ in batches that lost records to compaction alone.
+    """
+    count, width = batch.records_count, batch.last_offset_delta + 1
+    end: int | None = batch.next_offset
+    if batch.validate_crc():
+        told = 0 < count <= width
+    elif (following := _next_sound(records)) is not None:
+        end, told = following.base_offset, True
+    else:
+        told = 0 < count == width <= RECORDS_LIMIT
+    return end if told and end is not None and first < end else None
+
+
+def _next_sound(records: Any) -> Any:
+    """The batch that comes next, if its checksum fits; it is not taken."""
+    piece = records._next_slice  # noqa: SLF001 - it has no public face
+    if piece is None or len(piece) < DefaultRecordBatch.HEADER_STRUCT.size:
+        return None
+    batch = DefaultRecordBatch(piece)
+    return batch if batch.magic == 2 and batch.validate_crc() else None
 
 
 def recover(raw: bytes, first: int, end: int) -> list[tuple[bytes | None, bytes]] | str:

@@ -50,7 +50,7 @@ def xerial(data: bytes) -> bytes:
 
 PACK: dict[int, Callable[[bytes], bytes]] = {
     0: bytes,
-    GZIP: gzip.compress,
+    GZIP: lambda data: gzip.compress(data, compresslevel=1),
     SNAPPY: xerial,
     LZ4: lambda data: lz4.frame.compress(data, block_linked=False),
     ZSTD: lambda data: zstandard.ZstdCompressor().compress(data),

@@ -117,12 +117,28 @@ def test_a_header_that_makes_no_sense_gives_up_one_offset_only() -> None:
     damaged = bytearray(numbered(5, 0))
     damaged[23:27] = (1_000_000).to_bytes(4, "big", signed=True)  # the last offset's delta
     damaged[57:61] = (-3).to_bytes(4, "big", signed=True)  # the number of records
-    found, unpacked = unpack(bytes(damaged) + numbered(5, 5))
+    found, unpacked = unpack(bytes(damaged) + bytes(damaged))
     [loss] = found
     assert isinstance(loss, Damaged)
     assert (loss.first_offset, loss.next_offset) == (0, 1)
     assert unpacked.next_fetch_offset == 1
     assert not unpacked
+
+
+def test_a_false_range_in_a_damaged_header_swallows_nothing() -> None:
+    """The checksum does not fit, so the last offset may be false too: two billion good messages
+    behind it were given up with it, or its own ones passed over as if there were none."""
+    for false in (2**31 - 1, 1, -1):
+        damaged = bytearray(numbered(5, 0))
+        damaged[23:27] = false.to_bytes(4, "big", signed=True)  # the last offset's delta
+        loss, *rows = unpack(bytes(damaged) + numbered(5, 5))[0]
+        assert isinstance(loss, Damaged)
+        assert (loss.first_offset, loss.next_offset) == (0, 5)
+        assert [row[0] for row in rows if not isinstance(row, Damaged)] == [5, 6, 7, 8, 9]
+        [alone], unpacked = unpack(bytes(damaged))
+        assert isinstance(alone, Damaged)
+        assert (alone.first_offset, alone.next_offset) == (0, 1)
+        assert unpacked.next_fetch_offset == 1
 
 
 @pytest.mark.parametrize("fetch_offset", [0, 1, 19, 20, 33])
