@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from fraudwatch.casework import problems
 from fraudwatch.casework.asking import Asking
+from fraudwatch.casework.backlog import Backlog
 from fraudwatch.casework.console import pages
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.edge import Edge
@@ -49,6 +50,8 @@ def create_app(services: Services) -> FastAPI:
         publisher=services.publisher,
         topic=settings.topic_transactions,
         most_waiting=settings.ask_most_waiting,
+        backlog=Backlog(settings, services.sessions, time.monotonic),
+        most_lag=settings.ask_most_lag,
     )
 
     @asynccontextmanager

@@ -27,6 +27,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 
 from fraudwatch.casework import replies
+from fraudwatch.casework.backlog import Backlog
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.replies import Answer
 from fraudwatch.domain.transaction import Transaction, encode
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.05
 RETRY_SECONDS = 0.5
+_LAG_RETRY_SECONDS = 5.0
 IDLE_SECONDS = 0.2
 
 
@@ -65,11 +67,15 @@ class Asking:
         publisher: Publisher,
         topic: str,
         most_waiting: int,
+        backlog: Backlog,
+        most_lag: int,
     ) -> None:
         self._engine = engine
         self._publisher = publisher
         self._topic = topic
         self._most_waiting = most_waiting
+        self._backlog = backlog
+        self._most_lag = most_lag
         self._changed = threading.Condition()
         self._waiting: dict[str, Question] = {}  # by digest
         self._unsent: list[Question] = []
@@ -84,8 +90,11 @@ class Asking:
         """Wait for the decisions of transactions, each with its message as it came.
 
         The same content asked again while it waits is the same question. Call `leave` when the
-        answers are no longer waited for. Raises `Busy` when too many wait; none is asked then.
+        answers are no longer waited for. Raises `Busy` when too many wait or the workers are too
+        far behind; none is asked then.
         """
+        if self._backlog.largest() > self._most_lag:
+            raise Busy("the workers are too far behind", retry_seconds=_LAG_RETRY_SECONDS)
         digests = [replies.digest(encode(transaction)) for transaction, _ in asked]
         with self._changed:
             if self._closing:
@@ -125,7 +134,8 @@ class Asking:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
-        self._fail(list(self._waiting.values()), Unavailable("this process is stopping"))
+        self._backlog.close()
+        self._fail(self._now_waiting(), Unavailable("this process is stopping"))
         self._publisher.close()
 
     def _start(self) -> None:

@@ -259,6 +259,27 @@ def test_when_too_many_wait_nothing_more_is_put_on_the_stream(api: Api, stream: 
     assert api.app.state.asking.waiting() == 0
 
 
+def test_while_the_workers_are_too_far_behind_nothing_more_is_put_on_the_stream(
+    api: Api, stream: Stream
+) -> None:
+    restarted(api, ask_most_lag=2, stream_url=f"file://{stream.folder}")
+    client = api.program(Role.PAYMENT_SYSTEM)
+    at_once = {"wait_ms": 0}
+    with stream.worker():
+        assert client.post("/v1/transactions", json=payment(), params=PATIENCE).status_code == 200
+    for number in range(3):
+        stream.publish(payment(transaction_id=f"s-{number}"))
+    late = payment(transaction_id="t-2")
+    until(lambda: client.post("/v1/transactions", json=late, params=at_once).status_code == 429)
+    before = stream.asked()
+    answer = client.post("/v1/transactions", json=payment(transaction_id="t-3"))
+    check(answer, 429, "busy")
+    assert answer.headers["retry-after"] == "5"
+    assert stream.asked() == before
+    with stream.worker():
+        until(lambda: client.post("/v1/transactions", json=late).status_code == 200)
+
+
 def test_a_token_has_its_rate_and_others_theirs(api: Api, stream: Stream) -> None:
     restarted(api, ask_rate=0.01, ask_burst=2)
     client, other = (api.program(Role.PAYMENT_SYSTEM, name) for name in ("one", "other"))
