@@ -1,178 +1,153 @@
-"""Every decision can be computed once more from the ledger, and a changed one is found."""
+"""A dead letter, replayed: through the outbox to its topic, to its partition, to its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
 import pytest
-from sqlalchemy import text
-from typer.testing import CliRunner
+from sqlalchemy import event, select
 
-from fraudwatch import cli
-from fraudwatch.casework import deciders
-from fraudwatch.casework.models import ModelRow
-from fraudwatch.errors import Fenced
-from fraudwatch.pipeline import ForwardPath
-from fraudwatch.profile_keeper import refresh_profiles
-from fraudwatch.replay import Replay, Replayed
-from streams.source import RecordBatch
-from tests.pipeline.worlds import KEY, NOW, PARTITIONS, Installation, batches
+from fraudwatch.casework import dead_letters, outbox
+from fraudwatch.casework.audit import By
+from fraudwatch.casework.dead_letters import Chain, Selection
+from fraudwatch.casework.label_intake import LabelIntake
+from fraudwatch.casework.models import DeadLetter
+from fraudwatch.casework.verify import verify
+from fraudwatch.errors import Unavailable
+from streams.files import FileSource
+from streams.simulator.live import label_message
+from streams.source import Handler, Message
+from tests.pipeline.worlds import NOW, PARTITIONS, Installation
 
 Install = Callable[[], Installation]
-ALL = frozenset(range(PARTITIONS))
-SWITCHES = 6
+BY = By("ola", "larger messages are allowed now")
 
 
-def replayed(here: Installation) -> Replayed:
-    with here.sessions() as session:
-        return Replay(session, "transactions", here.open_model, KEY).run()
+def topics(here: Installation) -> None:
+    for topic in (here.settings.topic_transactions, here.settings.topic_labels):
+        for partition in range(PARTITIONS):
+            path = here.folder / topic / f"partition-{partition}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
 
 
-def switch(here: Installation, number: int) -> None:
-    """Something else decides from the next batch on."""
-    with here.sessions.begin() as session:
-        if number == 1:
-            here.register()
-        elif number == 2:
-            session.execute(text("UPDATE policies SET status = 'retired'"))
-            session.execute(
-                text(
-                    "INSERT INTO policies (status, review_from, high_risk_from, no_history_amount,"
-                    " no_history_count, blind_spot_rate, comment, proposed_at)"
-                    " VALUES ('active', 0.9, 0.97, 50, 5, 0.05, 'stricter', now())"
-                )
-            )
-        elif number == 3:
-            assert refresh_profiles(session, "transactions", NOW)
-        elif number == 4:
-            session.add(
-                ModelRow(
-                    name="first/../first",
-                    sha256=here.trained.sha256,
-                    status="challenger",
-                    manifest={},
-                    created_at=NOW,
-                )
-            )
-        elif number == 5:
-            session.execute(text("UPDATE models SET status = 'retired'"))
-        elif number == 6:
-            here.register("plain", here.trained.plain_sha256)
-
-
-def process(worker: ForwardPath, polled: list[RecordBatch]) -> None:
-    """As the runner does."""
+def take_in(here: Installation, topic: str, handler: Handler) -> None:
+    """All that the topic holds and was not read yet."""
+    source = FileSource(here.folder, topic, "test", max_rows=1000)
     try:
-        worker.process(polled)
-    except Fenced as fenced:
-        worker.revoke(fenced.partitions)
-        worker.assign(fenced.partitions)
-        worker.process(polled)
+        source.start(handler.assign(source.changes().assigned))
+        while found := source.poll(0.1):
+            handler.process(found)
+        handler.idle()
+    finally:
+        source.close()
 
 
-def switched_stream(here: Installation, seed: int) -> list[int]:
-    """A stream in which everything that decides changes, one after the other.
-
-    Returns at how many messages of partition 0 each change took effect.
-    """
-    moment = [0.0]
-    worker = here.worker(monotonic=lambda: moment[0])
-    worker.assign(ALL)
-    polled = list(batches(here.trained.messages, np.random.default_rng(seed), 60))
-    every = len(polled) // (SWITCHES + 1)
-    effective = [0]
-    for number, found in enumerate(polled):
-        if number and number % every == 0 and number // every <= SWITCHES:
-            switch(here, number // every)
-            moment[0] += 2
-            effective.append(worker.memory[0].next_offset)
-        process(worker, found)
-    return effective
+def letters(here: Installation) -> list[DeadLetter]:
+    with here.sessions() as session:
+        return list(session.scalars(select(DeadLetter).order_by(DeadLetter.offset)))
 
 
-def test_switches_take_effect_at_recorded_offsets_and_replay_finds_the_same(
+def chain(here: Installation, letter: DeadLetter) -> Chain:
+    with here.sessions() as session:
+        return dead_letters.chain(session, here.settings, letter)
+
+
+def replay(here: Installation, wanted: Selection) -> None:
+    with here.sessions.begin() as session:
+        assert dead_letters.replay(session, here.settings, wanted, BY, NOW).dead_letters == 1
+    while outbox.drain(here.sessions, here.publisher):
+        pass
+
+
+def test_a_transaction_is_decided_after_the_fix_and_the_chain_shows_it(install: Install) -> None:
+    here = install()
+    topics(here)
+    topic = here.settings.topic_transactions
+    large, other = here.trained.messages[:2]
+    value = large.value + b" " * 300
+    here.publisher.publish(topic, 1, [Message(large.key, value), other])
+    here.settings = here.settings.model_copy(update={"max_message_bytes": len(value) - 1})
+    take_in(here, topic, here.worker())
+    [first] = letters(here)
+    assert (first.reason, first.offset, first.key) == ("oversized", 0, large.key)
+
+    replay(here, Selection(topic=topic, reason="oversized"))
+    take_in(here, topic, here.worker())
+    first, again = letters(here)
+    assert (again.reason, again.partition, again.offset, again.replay_of) == ("oversized", 1, 2, 0)
+    assert chain(here, first).next_dead_letter == 2
+
+    here.settings = here.settings.model_copy(update={"max_message_bytes": len(value)})
+    replay(here, Selection(topic=topic, reason="oversized"))
+    take_in(here, topic, here.worker())
+    assert len(letters(here)) == 2
+    assert [(row["partition"], row["offset"]) for row in here.ledger()] == [(1, 1), (1, 3)]
+    assert here.ledger()[1]["payload"] == value
+    found = chain(here, again)
+    assert (found.decided_at, found.next_dead_letter, found.replayed_by) == (3, None, "ola")
+    with here.sessions() as session:
+        assert verify(session, topic).ok
+
+
+def test_what_the_sender_sent_again_meanwhile_is_a_duplicate_of_its_replay(
     install: Install,
 ) -> None:
-    """Model, policy, profiles and challenger change in mid-stream; attributes are features."""
+    """The chain goes on through a repeat as well: no replay ends unseen."""
     here = install()
-    effective = switched_stream(here, 1)
-    rows = here.ledger()
-    found = replayed(here)
-    assert (found.rows, found.different, found.first) == (len(rows), 0, ())
-    with here.sessions() as session:
-        switches = deciders.of_partition(session, 0)
-    assert [s.from_offset for s in switches] == effective
-    first = [row for row in rows if row["partition"] == 0]
-    for s, until in zip(switches, [*effective[1:], first[-1]["offset"] + 1], strict=True):
-        decided = {
-            (r["policy_id"], r["model_id"], r["challenger_id"], r["profile_version"])
-            for r in first
-            if s.from_offset <= r["offset"] < until
-        }
-        d = s.deciding
-        assert decided == {(d.policy_id, d.model_id, d.challenger_id, d.profile_version)}
-    assert len({row["features_version"] for row in rows}) == 2
-    assert len([row for row in rows if row["reasons"]]) > 50
+    topics(here)
+    topic = here.settings.topic_transactions
+    message = here.trained.messages[0]
+    here.settings = here.settings.model_copy(update={"max_message_bytes": 256})
+    here.publisher.publish(topic, 0, [Message(message.key, message.value + b" " * 100)])
+    take_in(here, topic, here.worker())
+    here.settings = here.settings.model_copy(update={"max_message_bytes": 65_536})
+    here.publisher.publish(topic, 0, [message])
+    replay(here, Selection(topic=topic))
+    take_in(here, topic, here.worker())
+    first, repeat = letters(here)
+    assert (repeat.reason, repeat.replay_of) == ("duplicate", first.offset)
+    found = chain(here, first)
+    assert (found.decided_at, found.next_dead_letter) == (1, 2)
 
 
-@pytest.mark.parametrize(
-    ("change", "column"),
-    [
-        ("risk = risk + 1e-15", "risk"),
-        ("outcome = 1 - outcome", "outcome"),
-        ("features = set_byte(features, 0, get_byte(features, 0) # 1)", "features"),
-        ("reasons = jsonb_set(reasons, '{0,normal_low}', '-0.125')", "reasons"),
-    ],
-)
-def test_a_decision_that_was_changed_is_found(install: Install, change: str, column: str) -> None:
-    """By its last bit, with its place and both values."""
+def test_a_label_is_replayed_to_its_topic(install: Install) -> None:
     here = install()
-    here.register()
-    worker = here.worker()
-    worker.assign(ALL)
-    for found in list(batches(here.trained.messages[:400], np.random.default_rng(1), 200)):
-        worker.process(found)
-    assert replayed(here).ok
-    chosen = next(r for r in here.ledger() if r["reasons"] and r["outcome"] == 1)
-    with here.sessions.begin() as session:
-        session.execute(text("SET LOCAL session_replication_role = replica"))
-        session.execute(
-            text(f'UPDATE ledger SET {change} WHERE partition = :p AND "offset" = :o'),
-            {"p": chosen["partition"], "o": chosen["offset"]},
-        )
-    after = replayed(here)
-    assert (after.different, len(after.first)) == (1, 1)
-    difference = after.first[0]
-    assert (difference.partition, difference.offset) == (chosen["partition"], chosen["offset"])
-    assert difference.column == column
-    assert difference.computed == chosen[column] != difference.recorded
+    topics(here)
+    topic = here.settings.topic_labels
+    intake = LabelIntake(here.sessions, here.settings, here.clock)
+    future = label_message("t-1", NOW.replace(year=NOW.year + 1))
+    here.publisher.publish(topic, 1, [future])
+    take_in(here, topic, intake)
+    [first] = letters(here)
+    assert first.reason == "future_time"
+    replay(here, Selection(topic=topic))
+    here.clock.moment = NOW.replace(year=NOW.year + 2)
+    take_in(here, topic, LabelIntake(here.sessions, here.settings, here.clock))
+    found = chain(here, first)
+    assert (found.decided_at, found.next_dead_letter) == (1, None)
 
 
-def test_the_command_says_no_with_exit_code_1(
-    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_labels_that_are_tried_again_count_once_towards_the_limit(install: Install) -> None:
+    """While the database is away the same batch comes again and again; no limit is passed by it."""
     here = install()
-    here.register()
-    worker = here.worker()
-    worker.assign(ALL)
-    for found in list(batches(here.trained.messages[:200], np.random.default_rng(1), 200)):
-        worker.process(found)
-    (tmp_path / "models").symlink_to(here.trained.models_dir)
-    monkeypatch.setenv("FRAUDWATCH_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv(
-        "FRAUDWATCH_DATABASE_URL", here.engine.url.render_as_string(hide_password=False)
-    )
-    monkeypatch.setenv("FRAUDWATCH_SECRET_KEY", KEY.decode())
-    said = CliRunner().invoke(cli.app, ["replay"])
-    assert (said.exit_code, "200 decisions computed again, 0 differ; ok" in said.output) == (
-        0,
-        True,
-    )
-    with here.sessions.begin() as session:
-        session.execute(text("SET LOCAL session_replication_role = replica"))
-        session.execute(text("UPDATE ledger SET rule = 3"))
-    said = CliRunner().invoke(cli.app, ["replay", "--partition", "1", "--most", "2"])
-    assert said.exit_code == 1
-    assert "NOT OK" in said.output
+    topics(here)
+    here.publisher.publish(here.settings.topic_labels, 0, [Message(None, b"garbage")] * 60)
+    intake = LabelIntake(here.sessions, here.settings, here.clock)
+    source = FileSource(here.folder, here.settings.topic_labels, "test", max_rows=1000)
+    try:
+        source.start(intake.assign(source.changes().assigned))
+        found = source.poll(0.1)
+    finally:
+        source.close()
+
+    def fail(*_: object) -> None:
+        raise Unavailable("database: away")
+
+    event.listen(here.engine, "commit", fail)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            intake.process(found)
+    event.remove(here.engine, "commit", fail)
+    intake.process(found)
+    assert len(letters(here)) == 60
