@@ -43,7 +43,9 @@ PUBLISH_BACKLOG = Gauge(
     registry=REGISTRY,
 )
 OUTBOX_BACKLOG = Gauge(
-    "fraudwatch_outbox_backlog_messages", "Outbox rows not published yet; at most 10,000 are counted.", registry=REGISTRY
+    "fraudwatch_outbox_backlog_messages",
+    "Outbox rows not published yet; at most 10,000 are counted.",
+    registry=REGISTRY,
 )
 FENCED = Counter(
     "fraudwatch_fenced_total", "Batches given up to another worker.", registry=REGISTRY
