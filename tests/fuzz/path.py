@@ -164,6 +164,7 @@ def run_transactions(
             with watched(batches, folder):
                 worker.process(batches)
                 worker.idle()
+                drained(here)
                 logs.check()
             _count(report, batches, taken, done, messages)
         worker.close()
@@ -186,11 +187,18 @@ def run_labels(
             batches, taken = feed.batches(min(BATCH, messages - done))
             with watched(batches, folder):
                 intake.process(batches)
+                drained(here)
                 logs.check()
             _count(report, batches, taken, done, messages)
         report.log_lines = logs.seen
     _finish(here, report)
     return report
+
+
+def drained(here: Installation) -> None:
+    """Let all that waits leave: most messages here are bad, more than a worker would put up with."""
+    while outbox.drain(here.sessions, here.publisher):
+        pass
 
 
 @contextmanager
@@ -221,8 +229,7 @@ def _count(
 
 def _finish(here: Installation, report: Report) -> None:
     """What the database says became of them."""
-    while outbox.drain(here.sessions, here.publisher):
-        pass
+    drained(here)
     with here.sessions() as session:
         report.proof = verify(session, here.settings.topic_transactions)
     with here.sessions() as session:
