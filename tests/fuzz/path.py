@@ -196,7 +196,7 @@ def run_labels(
 
 
 def drained(here: Installation) -> None:
-    """Let all that waits leave: most messages here are bad, more than a worker would put up with."""
+    """Let all that waits leave: more messages are bad here than a worker puts up with."""
     while outbox.drain(here.sessions, here.publisher):
         pass
 
