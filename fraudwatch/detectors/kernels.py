@@ -261,3 +261,36 @@ def surprises(X: Floats, knots: Floats, shares: Floats) -> Floats:
             right = 1.0 - shares[under] if under < count else 1.0 - shares[count - 1]
             out[i, j] = -math.log(max(min(left, right), shares[0]))
     return out
+
+
+@njit(cache=True, nogil=True)
+def heaviest_themes(
+    weights: Floats, theme_of: Integers, themes: int, top: int
+) -> tuple[Floats, Integers]:
+    """The `top` themes of each row by the sum of their columns' weights, heaviest first.
+
+    Gives the sums and each theme's heaviest column, both (n, top); of equals the first counts, and
+    a sum of 0 ends the row.
+    """
+    n = weights.shape[0]
+    sums = np.zeros((n, top))
+    columns = np.zeros((n, top), np.int32)
+    together = np.empty(themes)
+    for i in range(n):
+        together[:] = 0.0
+        for j in range(weights.shape[1]):
+            together[theme_of[j]] += weights[i, j]
+        for place in range(min(top, themes)):
+            best = 0
+            for about in range(1, themes):
+                if together[about] > together[best]:
+                    best = about
+            if not together[best] > 0:
+                break
+            sums[i, place] = together[best]
+            together[best] = 0.0
+            heaviest = -1.0
+            for j in range(weights.shape[1]):
+                if theme_of[j] == best and weights[i, j] > heaviest:
+                    heaviest, columns[i, place] = weights[i, j], j
+    return sums, columns

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import isnan
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudwatch.detectors.arrays import Floats
+from fraudwatch.detectors import kernels
+from fraudwatch.detectors.arrays import Floats, Integers
 from fraudwatch.detectors.calibration import Reference
 from fraudwatch.detectors.compiled import Compiled
 from fraudwatch.detectors.labelled import LabelledPart
@@ -60,6 +62,13 @@ class Model:
     sketch: Sketch
     calibration: Reference
     labelled: LabelledPart | None = None
+    _themes: Integers = field(init=False, repr=False)  # number of each feature's theme
+
+    def __post_init__(self) -> None:
+        themes = [theme(name) for name in self.manifest.feature_names]
+        number = {about: place for place, about in enumerate(dict.fromkeys(themes))}
+        numbers = np.array([number[about] for about in themes], dtype=np.int32)
+        object.__setattr__(self, "_themes", numbers)
 
     @property
     def name(self) -> str:
@@ -118,36 +127,47 @@ class Model:
                 f"normal ranges must have the shape of the rows: {normal_low.shape} and "
                 f"{normal_high.shape}, rows {X.shape}"
             )
-        weights = self.weights(X)
+        themes = self._themes
+        sums, columns = kernels.heaviest_themes(self.weights(X), themes, int(themes.max()) + 1, top)
         everyone_low, everyone_high = self.sketch.normal_range()
-        themes = [theme(name) for name in self.manifest.feature_names]
-        first_of = {about: place for place, about in enumerate(dict.fromkeys(themes))}
-        theme_of = np.array([first_of[about] for about in themes])
-        found = []
-        for row, weight in enumerate(weights):
-            together = np.bincount(theme_of, weights=weight)
-            ranked = np.argsort(-together, kind="stable")[:top]
-            reasons = []
-            for about in ranked[together[ranked] > 0]:
-                column = int(np.argmax(np.where(theme_of == about, weight, -1.0)))
-                low, high, whose = normal_low[row, column], normal_high[row, column], "account"
-                if np.isnan(low) or np.isnan(high):
-                    low, high, whose = everyone_low[column], everyone_high[column], "everyone"
-                name = self.manifest.feature_names[column]
-                value = None if np.isnan(X[row, column]) else float(X[row, column])
-                reasons.append(
-                    Reason(
-                        feature=name,
-                        value=value,
-                        sentence=sentence(name, value, float(low), float(high), whose),
-                        weight=float(together[about]),
-                        normal_low=float(low),
-                        normal_high=float(high),
-                        normal_of=whose,
-                    )
-                )
-            found.append(tuple(reasons))
-        return found
+        rows = np.arange(len(X))[:, np.newaxis]
+        values, lows, highs = (
+            X[rows, columns],
+            normal_low[rows, columns],
+            normal_high[rows, columns],
+        )
+        unknown = np.isnan(lows) | np.isnan(highs)
+        lows = np.where(unknown, everyone_low[columns], lows)
+        highs = np.where(unknown, everyone_high[columns], highs)
+        told = zip(
+            sums.tolist(),
+            columns.tolist(),
+            values.tolist(),
+            lows.tolist(),
+            highs.tolist(),
+            unknown.tolist(),
+            strict=True,
+        )
+        return [
+            tuple(self._reason(*facts) for facts in zip(*row, strict=True) if facts[0] > 0)
+            for row in told
+        ]
+
+    def _reason(
+        self, weight: float, column: int, found: float, low: float, high: float, unknown: bool
+    ) -> Reason:
+        name = self.manifest.feature_names[column]
+        value = None if isnan(found) else found
+        whose = "everyone" if unknown else "account"
+        return Reason(
+            feature=name,
+            value=value,
+            sentence=sentence(name, value, low, high, whose),
+            weight=weight,
+            normal_low=low,
+            normal_high=high,
+            normal_of=whose,
+        )
 
     def weights(self, X: Floats) -> Floats:
         """Share of each feature in what makes each row stand out, (n, features), rows sum to 1.
