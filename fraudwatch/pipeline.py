@@ -159,8 +159,7 @@ class ForwardPath:
         if self._monotonic() - self._relayed >= _RELAY_SECONDS:
             self._relay()
         if self._prepared is None:
-            # Here rather than in `process`: a transaction that somebody waits for comes next.
-            self._read_steering(_STEERING_SECONDS / 2)
+            self._read_steering(_STEERING_SECONDS / 2)  # here, where nobody waits
             self._snapshot(self.memory.due(self._settings.snapshot_rows))
 
     def close(self) -> None:
@@ -410,9 +409,8 @@ class ForwardPath:
     def _relay(self) -> None:
         """Send what waits in the outbox; while there was something, look again at once."""
         with connect_errors():
-            sent = outbox.drain(self._sessions, self._publisher)
-        if not sent:
-            self._relayed = self._monotonic()
+            if not outbox.drain(self._sessions, self._publisher):
+                self._relayed = self._monotonic()
 
     def _snapshot(self, partitions: Iterable[int]) -> None:
         for partition in partitions:
