@@ -29,12 +29,12 @@ from fraudwatch.settings import load_settings
 dead_letters = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="List, show, replay and accept messages that could not be used.",
+    help="List and replay messages that could not be used.",
 )
 gaps = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="List and acknowledge messages that expired before they were read.",
+    help="Acknowledge messages that expired unread.",
 )
 
 TopicArgument = Annotated[str, typer.Argument(metavar="TOPIC", help="The input topic.")]
