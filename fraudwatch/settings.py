@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     consumer_group: str = Field("fraudwatch", description="Kafka consumer group of the workers.")
     worker_id: str = Field(
         "",
+        pattern=r"^[A-Za-z0-9._-]{0,200}$",
         description="Static member id of a worker, its own for each. Empty: a dynamic member.",
     )
     session_seconds: float = Field(

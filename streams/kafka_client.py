@@ -23,6 +23,7 @@ from kafka.errors import (
     FencedInstanceIdError,
     GroupAuthorizationFailedError,
     IllegalSaslStateError,
+    InvalidSessionTimeoutError,
     KafkaError,
     KafkaTimeoutError,
     RetriableError,
@@ -280,6 +281,11 @@ def kafka_errors(bootstrap: str, *, doing: str = "") -> Iterator[None]:
     except FencedInstanceIdError as error:
         raise ConfigurationError(
             "another worker runs with the same FRAUDWATCH_WORKER_ID; give each its own"
+        ) from error
+    except InvalidSessionTimeoutError as error:
+        raise ConfigurationError(
+            f"Kafka at {bootstrap} does not take FRAUDWATCH_SESSION_SECONDS: it is outside of its "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
         ) from error
     except Refused as error:
         raise ConfigurationError(_text(error)) from error

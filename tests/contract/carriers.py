@@ -108,6 +108,7 @@ class Reader:
     def __init__(self, source: Source, start: Mapping[int, int] | None = None) -> None:
         self.source = source
         self.owned: set[int] = set()
+        self.moves = 0
         self.batches: list[RecordBatch] = []
         self._start = start or {}
         self._next: dict[int, int] = {}
@@ -115,6 +116,7 @@ class Reader:
     def poll(self, timeout: float = 0.1) -> list[RecordBatch]:
         changes = self.source.changes()
         self.owned = (self.owned - changes.revoked) | changes.assigned
+        self.moves += bool(changes.revoked)
         if changes.assigned:
             self.start({number: self._start.get(number, 0) for number in changes.assigned})
         batches = self.source.poll(timeout)

@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from fraudwatch.clock import SystemClock
 from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import Settings, load_settings
+from streams import kafka as kafka_source
 from streams.carriers import open_publisher, open_source
 from streams.kafka import KafkaSource
 from streams.kafka_publisher import KafkaPublisher
@@ -251,13 +252,50 @@ def test_a_static_member_that_restarts_causes_no_rebalance(kafka: Kafka) -> None
     one = Reader(kafka.source(topic, worker_id="w1", session_seconds=30))
     two = Reader(kafka.source(topic, worker_id="w2", session_seconds=30))
     poll_until([one, two], lambda: len(one.owned) == len(two.owned) == 2)
-    had = set(two.owned)
+    had, moved = set(two.owned), one.moves
     two.source.close()
     again = Reader(kafka.source(topic, worker_id="w2", session_seconds=30))
     again.until(lambda: again.owned == had)
-    one.poll()
-    assert one.source.changes().revoked == frozenset()
-    assert len(one.owned) == 2
+    kafka.publisher().publish_all(topic, {number: numbered(1) for number in range(4)})
+    poll_until([one, again], lambda: len(one.rows()) == len(again.rows()) == 2)
+    assert one.moves == moved, "the other one kept what it had, all the time"
+
+
+def test_ends_are_asked_for_when_nothing_comes(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that stopped fetching would go on to show no lag, and nobody would know."""
+    topic = kafka.new_topic(1)
+    publisher = kafka.publisher()
+    publisher.publish(topic, 0, numbered(5))
+    reader = Reader(kafka.source(topic))
+    reader.read(5)
+    reader.source.pause()
+    publisher.publish(topic, 0, numbered(5))
+    assert reader.source.ends() == {0: 5}
+    monkeypatch.setattr(kafka_source, "QUIET_SECONDS", 0.0)
+    assert reader.source.ends() == {0: 10}
+
+
+def test_a_rebalance_that_waits_for_others_is_told(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is read meanwhile: it must not look like a worker that hangs."""
+    topic = kafka.new_topic(2)
+    one, two = Reader(kafka.source(topic)), Reader(kafka.source(topic))
+    one.until(lambda: len(one.owned) == 2)
+    monkeypatch.setattr(kafka_source, "GROUP_SECONDS", 0.3)
+    monkeypatch.setattr(kafka_source, "REBALANCE_SECONDS", 0.1)
+    with pytest.raises(Unavailable, match="other members"):
+        two.until(lambda: False)
+    monkeypatch.undo()
+    poll_until([one, two], lambda: len(one.owned) == len(two.owned) == 1)
+
+
+def test_a_session_time_that_the_broker_does_not_take_is_told(kafka: Kafka) -> None:
+    reader = Reader(kafka.source(kafka.new_topic(1), session_seconds=7200))
+    with pytest.raises(ConfigurationError, match="FRAUDWATCH_SESSION_SECONDS"):
+        reader.until(lambda: False)
 
 
 def test_two_workers_with_one_name_are_told(kafka: Kafka) -> None:
@@ -287,7 +325,9 @@ def test_no_broker_at_all_is_unavailable() -> None:
 
 @leaves_sockets
 @pytest.mark.usefixtures("collected")
-def test_a_broker_that_goes_away_and_comes_back(own_kafka_broker: Broker) -> None:
+def test_a_broker_that_goes_away_and_comes_back(
+    own_kafka_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Killed, started again, frozen, thawed: errors are `Unavailable`, nothing is lost."""
     broker = own_kafka_broker
     with ExitStack() as stack:
@@ -319,6 +359,11 @@ def test_a_broker_that_goes_away_and_comes_back(own_kafka_broker: Broker) -> Non
         with pytest.raises(Unavailable):
             publisher.publish(topic, 0, numbered(1, 10))
         assert reader.poll(0) == []
+        # its connections are open and its silence is no news: so it is asked
+        monkeypatch.setattr(kafka_source, "QUIET_SECONDS", 0.0)
+        monkeypatch.setattr(kafka_source, "LOOKUP_SECONDS", 1)
+        with pytest.raises(Unavailable):
+            reader.source.ends()
         broker.thaw()
         wait_for(lambda: published(publisher, topic, [Message(None, b"last")]))
         reader.until(lambda: b"last" in reader.values(0))
