@@ -30,6 +30,7 @@ from fraudwatch.casework import db, ledger
 from fraudwatch.casework.embedded import start_embedded, stop_embedded
 from fraudwatch.casework.ledger_tables import LedgerTables, midnight
 from fraudwatch.casework.repeats import reject_repeats
+from fraudwatch.casework.scored import Scored
 from fraudwatch.clock import FixedClock
 from fraudwatch.domain.decision import Versions
 from fraudwatch.domain.transaction import Transaction, encode
@@ -108,12 +109,11 @@ class Installation:
                     ),
                     {"a": day, "b": day + timedelta(days=1)},
                 )
+                name = f"ledger_{day:%Y%m%d}_{made}"
+                session.execute(text(f"ALTER TABLE filling RENAME TO {name}"))
                 session.execute(
-                    text(
-                        f"ALTER TABLE filling RENAME TO ledger_{day:%Y%m%d}_{made};"
-                        f"ALTER TABLE ledger ATTACH PARTITION ledger_{day:%Y%m%d}_{made} FOR"
-                        f" VALUES FROM ('{midnight(day)}') TO ('{midnight(day + timedelta(1))}')"
-                    )
+                    text("SELECT finish_ledger_table(:name, :a, :b)"),
+                    {"name": name, "a": day, "b": day + timedelta(days=1)},
                 )
             self.at += each
             print(f"  {self.at:,} rows", flush=True)
@@ -149,7 +149,7 @@ class Installation:
         )
         return Cost(worker, database, wall, float(written or 0) / n)
 
-    def _batch(self, size: int) -> tuple[ledger.Scored, list[Arrivals[Transaction]]]:
+    def _batch(self, size: int) -> tuple[Scored, list[Arrivals[Transaction]]]:
         numbers = range(self.at, self.at + size)
         self.at += size
         accounts = self._rng.integers(0, ACCOUNTS, size).tolist()
@@ -175,7 +175,7 @@ class Installation:
         offsets = [number // PARTITIONS for number in numbers]
         partitions = [number % PARTITIONS for number in numbers]
         scores = self._rng.random(size)
-        scored = ledger.Scored(
+        scored = Scored(
             partitions=partitions,
             offsets=offsets,
             transactions=transactions,

@@ -8,6 +8,7 @@
     ├── Unavailable             a part we need is away for now: wait and try again
     ├── Fenced                  memory of a partition is void: drop it, read its offset again
     ├── DeadLetterLimit         too many bad messages: stop, a person must look
+    ├── ArchiveError            a file of the ledger's archive is damaged or missing
     ├── BundleError             a model bundle is damaged, incompatible or missing
     ├── NotFound                no such case, account, model …
     ├── Conflict                the state has moved on (stale version, lost lease, illegal move)
@@ -71,6 +72,12 @@ class DeadLetterLimit(FraudwatchError):
     """Bad messages passed the limit of share or consecutive count."""
 
     code = "dead-letter-limit"
+
+
+class ArchiveError(FraudwatchError):
+    """A file of the ledger's archive that is missing or not as it was written; names it."""
+
+    code = "archive"
 
 
 class BundleError(FraudwatchError):

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import Text, any_, func, literal, select, text
-from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework.ledger_tables import between, midnight, newest_table
+from fraudwatch.casework.ledger_tables import between, by_id, midnight, newest_table
 from fraudwatch.casework.models import Alert, Case, LabelRow, LedgerRow
 from fraudwatch.domain.case import OPEN
 from fraudwatch.domain.decision import Outcome, Rule
@@ -36,8 +36,8 @@ _CHUNK = 20_000
 # How long truth takes is read off the chargebacks that have come: after the time in which 95 % of
 # them came, a transaction without one counts as ordinary. Fewer than 50 do not tell.
 LEAST_CHARGEBACKS, COME = 50, 0.95
-_CHARGEBACKS = 2000  # that are looked at, the newest, if they took no longer than this:
-_LONGEST_DELAY = timedelta(days=180)
+_CHARGEBACKS = 500  # that are looked at, the newest, if they took no longer than this:
+_LONGEST_DELAY = timedelta(days=120)
 _CLOCKS_DIFFER = timedelta(days=1)  # nothing is known earlier before it happens
 
 
@@ -249,13 +249,16 @@ def _matured_before(session: Session, until: datetime) -> int:
         .limit(_CHARGEBACKS)
     )
     known = {row.transaction_id: row.known_at for row in chargebacks}
-    times = session.execute(
-        select(LedgerRow.transaction_id, LedgerRow.event_time).where(
-            between(until - _LONGEST_DELAY, until),
-            LedgerRow.transaction_id == any_(literal(list(known), ARRAY(Text))),
+    delays = []
+    if known:
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        times = session.execute(
+            select(LedgerRow.transaction_id, LedgerRow.event_time).where(
+                by_id(until - _LONGEST_DELAY, until, list(known))
+            )
         )
-    )
-    delays = [to_us(known[name]) - to_us(moment) for name, moment in times]
+        delays = [to_us(known[name]) - to_us(moment) for name, moment in times]
+        session.execute(text("SET LOCAL enable_seqscan = on"))
     if len(delays) < LEAST_CHARGEBACKS:
         return np.iinfo(np.int64).min
     return to_us(until) - int(np.quantile(delays, COME))

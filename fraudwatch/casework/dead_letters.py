@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Select, and_, func, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, defer
 
 from fraudwatch.casework import audit, ledger
 from fraudwatch.casework.audit import By
+from fraudwatch.casework.ledger_tables import near
 from fraudwatch.casework.models import (
     DeadLetter,
     DeadLetterReplay,
@@ -300,10 +301,10 @@ def _text_key(key: bytes | None) -> str | None:
 def _decided_at(session: Session, settings: Settings, letter: DeadLetter) -> int | None:
     try:
         if letter.topic == settings.topic_transactions:
-            known = ledger.stored(letter.raw).transaction_id
+            sent = ledger.stored(letter.raw)
             return session.scalar(
                 select(func.min(LedgerRow.offset)).where(
-                    LedgerRow.transaction_id == known,
+                    near({sent.transaction_id: sent.event_time}, timedelta(0)),
                     LedgerRow.partition == letter.partition,
                     LedgerRow.offset > letter.offset,
                 )

@@ -84,17 +84,23 @@ def _rows_by_table(
 
 
 def stored_payloads(
-    session: Session, table: LedgerTable, transaction_ids: Sequence[str]
+    session: Session, table: LedgerTable, hours: Sequence[datetime], transaction_ids: Sequence[str]
 ) -> list[bytes]:
-    """The messages of those transactions that a table of the ledger already holds.
+    """The messages with those ids and event times in those hours that a table already holds.
+
+    Perhaps also one of another id with the same hash.
 
     By index in every case: of a table of today the planner knows nothing yet, and would rather
     read all of it.
     """
     session.execute(text("SET LOCAL enable_seqscan = off"))
     found = session.scalars(
-        text(f'SELECT payload FROM "{table.name}" WHERE transaction_id = ANY(:ids)'),  # noqa: S608
-        {"ids": list(transaction_ids)},
+        text(
+            f'SELECT payload FROM "{table.name}" WHERE ledger_hour(event_time) = ANY(:hours) AND'  # noqa: S608
+            " ledger_hash(transaction_id) = ANY(ARRAY(SELECT ledger_hash(id)"
+            " FROM unnest(CAST(:ids AS text[])) id))"
+        ),
+        {"hours": list(hours), "ids": list(transaction_ids)},
     )
     return [bytes(payload) for payload in found]
 

@@ -15,11 +15,24 @@ Who reads `ledger_tables` in a transaction may rely on these tables until it end
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import ColumnElement, and_, false, func, literal, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Text,
+    and_,
+    any_,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -35,6 +48,7 @@ _LOCK = 6_402_117  # of the advisory lock under which tables are made
 _RESERVED = 65_536
 # What one query opens at most, where it is for us to choose: each table takes a few locks.
 _MOST_TABLES = 64
+_ERA = 14  # days that a look back takes together
 
 Move = tuple[int, int, int]  # partition, first offset, offset after the last
 
@@ -108,6 +122,60 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
+_HOUR = timedelta(hours=1)
+
+
+def hours(first: datetime, last: datetime) -> list[datetime]:
+    """The starts of the hours from that of `first` to that of `last`."""
+    at = first.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    found = []
+    while at <= last:
+        found.append(at)
+        at += _HOUR
+    return found
+
+
+def by_id(since: datetime, until: datetime, transaction_ids: Sequence[str]) -> ColumnElement[bool]:
+    """Rows of those transactions with since <= event_time < until, by index."""
+    return and_(between(since, until), _in_hours(hours(since, until)), _with_ids(transaction_ids))
+
+
+def near(transactions: Mapping[str, datetime], apart: timedelta) -> ColumnElement[bool]:
+    """Rows of those transactions, by id, no farther from these event times than that."""
+    wanted = {h for at in transactions.values() for h in hours(at - apart, at + apart)}
+    return and_(
+        on_days(hour.date() for hour in wanted),
+        _in_hours(sorted(wanted)),
+        _with_ids(list(transactions)),
+    )
+
+
+def by_account(since: datetime, until: datetime, account_id: str) -> ColumnElement[bool]:
+    """An account's rows with since <= event_time < until, by index."""
+    return and_(
+        between(since, until),
+        _in_hours(hours(since, until)),
+        func.ledger_hash(LedgerRow.account_id) == func.ledger_hash(account_id),
+        LedgerRow.account_id == account_id,
+    )
+
+
+def _in_hours(wanted: Sequence[datetime]) -> ColumnElement[bool]:
+    moments = literal(list(wanted), ARRAY(DateTime(timezone=True)))
+    return func.ledger_hour(LedgerRow.event_time) == any_(moments)
+
+
+def _with_ids(transaction_ids: Sequence[str]) -> ColumnElement[bool]:
+    wanted = literal(list(transaction_ids), ARRAY(Text))
+    one = func.unnest(wanted).column_valued("one")
+    hashes = select(func.ledger_hash(one)).scalar_subquery()
+    return and_(
+        func.ledger_hash(LedgerRow.transaction_id) == any_(func.array(hashes)),
+        # The index is not to look for each hash with each id: only one id goes with a hash.
+        LedgerRow.transaction_id.concat("") == any_(wanted),
+    )
+
+
 def on_days(days: Iterable[date]) -> ColumnElement[bool]:
     """Rows whose event time is on one of the days, and perhaps on others between them."""
     ranges: list[tuple[date, date]] = []
@@ -119,11 +187,6 @@ def on_days(days: Iterable[date]) -> ColumnElement[bool]:
     if len(ranges) > _MOST_TABLES:
         ranges = [(ranges[0][0], ranges[-1][1])]
     return or_(false(), *(between(midnight(first), midnight(until)) for first, until in ranges))
-
-
-def at_times(moments: Iterable[datetime]) -> ColumnElement[bool]:
-    """Rows on the days of these event times."""
-    return on_days({moment.astimezone(UTC).date() for moment in moments})
 
 
 def within_offsets(session: Session, partition: int, start: int, end: int) -> ColumnElement[bool]:
@@ -146,12 +209,12 @@ def within_offsets(session: Session, partition: int, start: int, end: int) -> Co
     )
 
 
-def eras(session: Session) -> Iterator[ColumnElement[bool]]:
-    """All there is, the newest first, in parts that one query can open."""
+def eras(session: Session) -> Iterator[tuple[datetime, datetime]]:
+    """The times of all there is, the newest first, in parts that one query can open."""
     tables = read_tables(session)
     while tables:
-        part, tables = tables[-_MOST_TABLES:], tables[:-_MOST_TABLES]
-        yield between(midnight(part[0].first), midnight(part[-1].until))
+        part, tables = tables[-_ERA:], tables[:-_ERA]
+        yield midnight(part[0].first), midnight(part[-1].until)
 
 
 def newest_table(session: Session) -> LedgerTable | None:

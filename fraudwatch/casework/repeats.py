@@ -7,20 +7,20 @@ farther apart than `CONFLICT_HOURS`; farther apart, it counts as another transac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
-from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables
+from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, hours
 from fraudwatch.domain.transaction import Transaction, content_equal
 from streams.arrivals import Arrivals
 
-CONFLICT_HOURS = 6
-_WINDOW = timedelta(hours=CONFLICT_HOURS)
-# A live batch lies in one or two tables: there all ids are looked for, without sorting them.
-_FEW_TABLES = 3
+CONFLICT_HOURS = 1
+CONFLICT_WINDOW = timedelta(hours=CONFLICT_HOURS)
+# A live batch lies in few hours: there all ids are looked for, without sorting them.
+_FEW_HOURS = 4
 
 
 def reject_repeats(
@@ -34,8 +34,8 @@ def reject_repeats(
     if not transactions:
         return
     known: dict[str, list[Transaction]] = {}
-    for table, ids in _where_to_look(transactions, tables).items():
-        for payload in ledger.stored_payloads(session, table, ids):
+    for table, of_hours, ids in _where_to_look(transactions, tables):
+        for payload in ledger.stored_payloads(session, table, of_hours, ids):
             found = ledger.stored(payload)
             known.setdefault(found.transaction_id, []).append(found)
     for arrived in arrivals:
@@ -56,26 +56,29 @@ def reject_repeats(
 
 
 def _near(one: Transaction, other: Transaction) -> bool:
-    return abs(one.event_time - other.event_time) <= _WINDOW
+    return abs(one.event_time - other.event_time) <= CONFLICT_WINDOW
 
 
 def _where_to_look(
     transactions: Sequence[Transaction], tables: LedgerTables
-) -> dict[LedgerTable, list[str]]:
-    """For each table the ids to look for there: at least all that may be near."""
+) -> Iterator[tuple[LedgerTable, list[datetime], list[str]]]:
+    """Tables, hours and the ids to look for there: at least all that may be near."""
     moments = [transaction.event_time for transaction in transactions]
-    first, last = (min(moments) - _WINDOW).date(), (max(moments) + _WINDOW).date()
-    if (last - first).days < _FEW_TABLES:
-        days = [date.fromordinal(day) for day in range(first.toordinal(), last.toordinal() + 1)]
+    around = hours(min(moments) - CONFLICT_WINDOW, max(moments) + CONFLICT_WINDOW)
+    if len(around) <= _FEW_HOURS:
         ids = [transaction.transaction_id for transaction in transactions]
-        return dict.fromkeys(tables.known(days), ids)
-    around = [
-        {(moment - _WINDOW).date(), moment.date(), (moment + _WINDOW).date()} for moment in moments
-    ]
-    known = tables.known(set().union(*around))
-    found: dict[LedgerTable, list[str]] = {table: [] for table in known}
-    for transaction, days_around in zip(transactions, around, strict=True):
-        for table in {tables.of(day) for day in days_around}:
-            if table is not None:
-                found[table].append(transaction.transaction_id)
-    return found
+        by_hour = dict.fromkeys(around, ids)
+    else:
+        by_hour = {}
+        for transaction in transactions:
+            moment = transaction.event_time
+            for hour in hours(moment - CONFLICT_WINDOW, moment + CONFLICT_WINDOW):
+                by_hour.setdefault(hour, []).append(transaction.transaction_id)
+    tables.known({hour.date() for hour in by_hour})
+    together: dict[tuple[LedgerTable, int], list[datetime]] = {}
+    for hour, wanted in by_hour.items():
+        table = tables.of(hour.date())
+        if table is not None:
+            together.setdefault((table, id(wanted)), []).append(hour)
+    for (table, _), of_hours in together.items():
+        yield table, of_hours, by_hour[of_hours[0]]

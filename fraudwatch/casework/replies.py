@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
 from fraudwatch.casework.ledger import DecisionMessage
-from fraudwatch.casework.ledger_tables import at_times, eras
+from fraudwatch.casework.ledger_tables import by_id, eras, hours
 from fraudwatch.casework.models import LedgerRow
 from fraudwatch.casework.repeats import CONFLICT_HOURS
 from fraudwatch.domain.transaction import Transaction, content_equal
@@ -42,9 +42,11 @@ _NOTIFY = text(
 _FIND = (
     "SELECT event_time, payload, "  # noqa: S608 - names of columns, and times that we wrote
     + ", ".join(column.key for column in ledger.DECISION_COLUMNS)
-    + " FROM ledger WHERE transaction_id = ANY(CAST(:ids AS text[])) AND ({days})"
+    + " FROM ledger WHERE ledger_hour(event_time) = ANY(:hours) AND ledger_hash(transaction_id) ="
+    " ANY(ARRAY(SELECT ledger_hash(id) FROM unnest(CAST(:ids AS text[])) AS id)) AND ({days})"
 )
 _WINDOW = timedelta(hours=CONFLICT_HOURS)
+_TICK = timedelta(microseconds=1)
 _DIGEST = re.compile(rb"[0-9a-f]{32}")
 _MOST_TEXT = 1000  # characters; PostgreSQL takes payloads below 8,000 bytes
 
@@ -132,7 +134,10 @@ def answers(connection: Connection, transactions: Sequence[Transaction]) -> list
     moments = [transaction.event_time for transaction in transactions]
     rows = connection.execute(
         text(_FIND.format(days=_days(moments))),
-        {"ids": [transaction.transaction_id for transaction in transactions]},
+        {
+            "ids": [transaction.transaction_id for transaction in transactions],
+            "hours": sorted({h for at in moments for h in hours(at - _WINDOW, at + _WINDOW)}),
+        },
     ).all()
     by_id: dict[str, list[Row[Any]]] = {}
     for row in rows:
@@ -171,15 +176,9 @@ def decision(
     With its event time one day is looked into; without it all days, the newest first, and of
     several transactions with this id the newest is found.
     """
-    query = (
-        select(*ledger.DECISION_COLUMNS)
-        .where(LedgerRow.transaction_id == transaction_id)
-        .order_by(LedgerRow.event_time.desc())
-    )
-    if event_time is not None:
-        query = query.where(LedgerRow.event_time == event_time)
-    for days in eras(session) if event_time is None else [at_times([event_time])]:
-        row = session.execute(query.where(days)).first()
+    query = select(*ledger.DECISION_COLUMNS).order_by(LedgerRow.event_time.desc())
+    for since, until in eras(session) if event_time is None else [(event_time, event_time + _TICK)]:
+        row = session.execute(query.where(by_id(since, until, [transaction_id]))).first()
         if row is not None:
             return ledger.decision_of(row)
     return None

@@ -1,13 +1,13 @@
 """What people read: cases, transactions, accounts, through the lens of their permissions.
 
 Each view takes a fixed number of queries, however long its lists are; one more for every few
-months of the ledger that it has to go back.
+weeks of the ledger that it has to go back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy.orm import Session, defer
 
 from fraudwatch.casework import labels, ledger, queue
-from fraudwatch.casework.ledger_tables import at_times, eras
+from fraudwatch.casework.ledger_tables import by_account, by_id, eras, near
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
     Alert,
@@ -120,7 +120,7 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
 
 def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> TransactionDetail:
     """One transaction with everything known of it."""
-    row = _newest_row(session, LedgerRow.transaction_id == transaction_id)
+    row = _newest_row(session, transaction_id)
     if row is None:
         raise NotFound("there is no transaction with this id")
     case = session.scalar(select(Case).join(Alert).where(*_same(row)))
@@ -159,11 +159,7 @@ def transaction_page(
     """An account's transactions, newest first."""
     after = None
     if cursor is not None:
-        after = _newest_row(
-            session,
-            LedgerRow.account_id == account_id,
-            LedgerRow.transaction_id == queue.read_text_cursor(cursor),
-        )
+        after = _newest_row(session, queue.read_text_cursor(cursor))
     rows = _history(session, list(eras(session)), account_id, limit + 1, after)
     more = len(rows) > limit
     rows = rows[:limit]
@@ -191,11 +187,14 @@ def account_detail(session: Session, lens: Lens, account_id: str) -> AccountDeta
     )
 
 
-def _newest_row(session: Session, *wanted: ColumnElement[bool]) -> LedgerRow | None:
-    """The newest row that fits; the search goes back in time."""
-    for era in eras(session):
+def _newest_row(session: Session, transaction_id: str) -> LedgerRow | None:
+    """The newest transaction of that id; the search goes back in time."""
+    for since, until in eras(session):
         row = session.scalar(
-            select(LedgerRow).where(era, *wanted).order_by(LedgerRow.event_time.desc()).limit(1)
+            select(LedgerRow)
+            .where(by_id(since, until, [transaction_id]))
+            .order_by(LedgerRow.event_time.desc())
+            .limit(1)
         )
         if row is not None:
             return row
@@ -214,21 +213,15 @@ def _alerts(session: Session, case_id: int) -> list[tuple[Alert, LedgerRow]]:
         .order_by(func.greatest(Alert.outcome, 1).desc(), Alert.id.desc())
         .limit(ALERTS)
     ).all()
-    rows = session.scalars(
-        select(LedgerRow)
-        .where(
-            at_times(alert.event_time for alert in alerts),
-            LedgerRow.transaction_id.in_([alert.transaction_id for alert in alerts]),
-        )
-        .options(*_HEAVY[:2])
-    )
+    times = {alert.transaction_id: alert.event_time for alert in alerts}
+    rows = session.scalars(select(LedgerRow).where(near(times, timedelta(0))).options(*_HEAVY[:2]))
     found = {(row.transaction_id, row.event_time): row for row in rows}
     return [(alert, found[alert.transaction_id, alert.event_time]) for alert in alerts]
 
 
 def _history(
     session: Session,
-    all_days: Sequence[ColumnElement[bool]],
+    all_days: Sequence[tuple[datetime, datetime]],
     account_id: str,
     most: int,
     after: LedgerRow | None = None,
@@ -242,7 +235,6 @@ def _history(
             (Alert.transaction_id == LedgerRow.transaction_id)
             & (Alert.event_time == LedgerRow.event_time),
         )
-        .where(LedgerRow.account_id == account_id)
         .order_by(LedgerRow.event_time.desc(), LedgerRow.transaction_id.desc())
         .options(*_HEAVY)
     )
@@ -254,20 +246,21 @@ def _history(
                 & (LedgerRow.transaction_id < after.transaction_id)
             )
         )
-    for era in all_days:
-        rows += session.execute(query.where(era).limit(most - len(rows))).all()
+    for since, until in all_days:
+        found = query.where(by_account(since, until, account_id)).limit(most - len(rows))
+        rows += session.execute(found).all()
         if len(rows) == most:
             break
     return rows
 
 
 def _account(
-    session: Session, all_days: Sequence[ColumnElement[bool]], account_id: str, lens: Lens
+    session: Session, all_days: Sequence[tuple[datetime, datetime]], account_id: str, lens: Lens
 ) -> AccountSummary:
     count = 0
     amounts: dict[str, Decimal] = {}
     moments: list[datetime] = []
-    for era in all_days:
+    for since, until in all_days:
         for currency, number, amount, first, last in session.execute(
             select(
                 LedgerRow.currency,
@@ -276,7 +269,7 @@ def _account(
                 func.min(LedgerRow.event_time),
                 func.max(LedgerRow.event_time),
             )
-            .where(era, LedgerRow.account_id == account_id)
+            .where(by_account(since, until, account_id))
             .group_by(LedgerRow.currency)
         ):
             count += number

@@ -10,6 +10,15 @@ from fraudwatch.casework.models.cases import (
     OutcomeRow,
 )
 from fraudwatch.casework.models.layouts import Decider, TopicLayout
+from fraudwatch.casework.models.ledger import (
+    ArchivedOffsets,
+    KeptRow,
+    LedgerArchive,
+    LedgerOffsets,
+    LedgerRow,
+    LedgerTableRow,
+    ScoredTransaction,
+)
 from fraudwatch.casework.models.people import ApiToken, AuditRow, User, UserSession
 from fraudwatch.casework.models.requests import IdempotencyKey
 from fraudwatch.casework.models.steering import ModelRow, PolicyRow
@@ -17,9 +26,6 @@ from fraudwatch.casework.models.stream import (
     DeadLetter,
     DeadLetterAccept,
     DeadLetterReplay,
-    LedgerOffsets,
-    LedgerRow,
-    LedgerTableRow,
     OutboxRow,
     ProfileVersion,
     Snapshot,
@@ -31,6 +37,7 @@ __all__ = [
     "OPEN_STATUSES",
     "Alert",
     "ApiToken",
+    "ArchivedOffsets",
     "AuditRow",
     "Base",
     "Case",
@@ -40,7 +47,9 @@ __all__ = [
     "DeadLetterReplay",
     "Decider",
     "IdempotencyKey",
+    "KeptRow",
     "LabelRow",
+    "LedgerArchive",
     "LedgerOffsets",
     "LedgerRow",
     "LedgerTableRow",
@@ -49,6 +58,7 @@ __all__ = [
     "OutcomeRow",
     "PolicyRow",
     "ProfileVersion",
+    "ScoredTransaction",
     "Snapshot",
     "StreamGap",
     "StreamOffset",

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from decimal import Decimal
-from typing import Any
+from datetime import datetime
 
 from sqlalchemy import (
     CheckConstraint,
-    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
-    Numeric,
-    SmallInteger,
-    String,
-    UniqueConstraint,
     func,
     text,
 )
@@ -130,75 +123,6 @@ class DeadLetterAccept(Base):
     accepted_at: Mapped[datetime]
     accepted_by: Mapped[str]
     why: Mapped[str]
-
-
-class LedgerRow(Base):
-    """One transaction scored: what came in, what was computed, what was decided. Append-only.
-
-    `features` are little-endian float64 in the order of the model's feature names. The machine's
-    outcome is 0 auto_clear, 1 review, 2 high_risk: there is no value for an adverse one.
-
-    Partitioned by the UTC day of `event_time` (`fraudwatch.casework.ledger_tables`): the same
-    transaction, however late it comes again, belongs to the same day, where the unique constraint
-    refuses it. Give queries a range of `event_time`, or they read every day there is.
-    """
-
-    __tablename__ = "ledger"
-    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
-    offset: Mapped[int] = mapped_column(primary_key=True)
-    transaction_id: Mapped[str]
-    account_id: Mapped[str]
-    event_time: Mapped[datetime] = mapped_column(primary_key=True)
-    amount: Mapped[Decimal] = mapped_column(Numeric(20, 4))
-    currency: Mapped[str] = mapped_column(String(3))
-    merchant_id: Mapped[str | None]
-    merchant_category: Mapped[str | None]
-    channel: Mapped[str | None]
-    country: Mapped[str | None]
-    device_id: Mapped[str | None]
-    payload: Mapped[bytes]
-    features: Mapped[bytes]
-    features_version: Mapped[str]
-    anomaly_score: Mapped[float | None]
-    risk: Mapped[float | None]
-    challenger_risk: Mapped[float | None]
-    outcome: Mapped[int] = mapped_column(SmallInteger)
-    rule: Mapped[int] = mapped_column(SmallInteger)
-    reasons: Mapped[list[dict[str, Any]] | None]
-    model_id: Mapped[int | None]
-    challenger_id: Mapped[int | None]
-    policy_id: Mapped[int]
-    profile_version: Mapped[str]
-    scored_at: Mapped[datetime]
-    __table_args__ = (
-        CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
-        UniqueConstraint("transaction_id", "event_time"),
-        Index("ix_ledger_account_id_event_time", "account_id", "event_time"),
-        {"postgresql_partition_by": "RANGE (event_time)"},
-    )
-
-
-class LedgerTableRow(Base):
-    """A table of the ledger: the rows with first_day <= UTC day of event_time < until_day."""
-
-    __tablename__ = "ledger_tables"
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    first_day: Mapped[date] = mapped_column(unique=True)
-    until_day: Mapped[date]
-    __table_args__ = (CheckConstraint("first_day < until_day", name="order"),)
-
-
-class LedgerOffsets(Base):
-    """Where a table's rows of an input partition lie: in no other offsets, perhaps in fewer."""
-
-    __tablename__ = "ledger_offsets"
-    table_id: Mapped[int] = mapped_column(
-        ForeignKey("ledger_tables.id", ondelete="CASCADE"), primary_key=True
-    )
-    partition: Mapped[int] = mapped_column(Integer, primary_key=True)
-    first_offset: Mapped[int]
-    next_offset: Mapped[int]
-    __table_args__ = (CheckConstraint("first_offset < next_offset", name="order"),)
 
 
 class Snapshot(Base):

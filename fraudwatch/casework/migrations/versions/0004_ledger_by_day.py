@@ -10,6 +10,38 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+# What indexes are sorted by, before anything that comes in no order. New rows are of the hour that
+# it is, so their places lie together, however large a table is. Hashes are compared much faster
+# than text; the id itself stands behind its hash, so that no two ids can be taken for one.
+_HOUR = """
+CREATE FUNCTION ledger_hour(moment timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN date_bin(interval '1 hour', moment, timestamptz '2000-01-01 00:00:00+00')
+"""
+_HASH = """
+CREATE FUNCTION ledger_hash(id text) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN hashtextextended(id, 0)
+"""
+
+_FINISH = """
+CREATE FUNCTION finish_ledger_table(name text, first_day date, until_day date) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %I ADD PRIMARY KEY (partition, "offset")', name);
+    EXECUTE format(
+        'CREATE UNIQUE INDEX ON %I'
+        ' (ledger_hour(event_time), ledger_hash(transaction_id), transaction_id)', name);
+    EXECUTE format(
+        'CREATE INDEX ON %I (ledger_hour(event_time), ledger_hash(account_id))', name);
+    EXECUTE format(
+        'CREATE OR REPLACE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', name);
+    EXECUTE format(
+        'ALTER TABLE ledger ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name,
+        first_day::timestamp AT TIME ZONE 'UTC', until_day::timestamp AT TIME ZONE 'UTC');
+END $$
+"""
+
 # CREATE ... PARTITION OF would lock the ledger against readers and writers; ATTACH does not.
 _MAKE = """
 CREATE FUNCTION make_ledger_table(first_day date, until_day date) RETURNS bigint
@@ -20,13 +52,8 @@ DECLARE
 BEGIN
     INSERT INTO ledger_tables (first_day, until_day) VALUES ($1, $2) RETURNING id INTO made;
     name := format('ledger_%s_%s', to_char($1, 'YYYYMMDD'), made);
-    EXECUTE format('CREATE TABLE %I (LIKE ledger INCLUDING ALL)', name);
-    EXECUTE format(
-        'CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %I'
-        ' FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()', name);
-    EXECUTE format(
-        'ALTER TABLE ledger ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name,
-        $1::timestamp AT TIME ZONE 'UTC', $2::timestamp AT TIME ZONE 'UTC');
+    EXECUTE format('CREATE TABLE %I (LIKE ledger INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+    PERFORM finish_ledger_table(name, $1, $2);
     RETURN made;
 END $$
 """
@@ -53,14 +80,12 @@ BEGIN
         GROUP BY partition;
     name := format('ledger_%s_%s', to_char(first_day, 'YYYYMMDD'), made);
     EXECUTE format('ALTER TABLE ledger_before RENAME TO %I', name);
-    EXECUTE format(
-        'ALTER TABLE ledger ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name,
-        first_day::timestamp AT TIME ZONE 'UTC', until_day::timestamp AT TIME ZONE 'UTC');
+    PERFORM finish_ledger_table(name, first_day, until_day);
 END $$
 """
 
 _APPEND_ONLY = (
-    "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger"
+    "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
     " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
 )
 
@@ -90,6 +115,43 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("table_id", "partition", name=op.f("pk_ledger_offsets")),
     )
+    op.create_table(
+        "ledger_archives",
+        sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("first_day", sa.Date(), nullable=False),
+        sa.Column("until_day", sa.Date(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "archived_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("first_day < until_day", name=op.f("ck_ledger_archives_order")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_archives")),
+    )
+    op.create_table(
+        "ledger_archive_offsets",
+        sa.Column("archive_id", sa.BigInteger(), nullable=False),
+        sa.Column("partition", sa.Integer(), nullable=False),
+        sa.Column("first_offset", sa.BigInteger(), nullable=False),
+        sa.Column("next_offset", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("spans", sa.LargeBinary(), nullable=False),
+        sa.CheckConstraint(
+            "first_offset < next_offset", name=op.f("ck_ledger_archive_offsets_order")
+        ),
+        sa.ForeignKeyConstraint(
+            ["archive_id"],
+            ["ledger_archives.id"],
+            name=op.f("fk_ledger_archive_offsets_archive_id"),
+        ),
+        sa.PrimaryKeyConstraint("archive_id", "partition", name=op.f("pk_ledger_archive_offsets")),
+    )
     op.execute("ALTER TABLE alerts DROP CONSTRAINT fk_alerts_partition_offset")
     op.execute("ALTER TABLE alerts DROP CONSTRAINT uq_alerts_transaction_id")
     op.execute("ALTER TABLE alerts ADD event_time timestamptz")
@@ -110,13 +172,20 @@ def upgrade() -> None:
         "CREATE TABLE ledger (LIKE ledger_before INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
         " PARTITION BY RANGE (event_time)"
     )
-    op.execute(_APPEND_ONLY)
+    op.execute("CREATE TABLE ledger_kept (LIKE ledger INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
     op.execute(
-        "ALTER TABLE ledger"
-        ' ADD CONSTRAINT pk_ledger PRIMARY KEY (partition, "offset", event_time),'
-        " ADD CONSTRAINT uq_ledger_transaction_id_event_time UNIQUE (transaction_id, event_time)"
+        "ALTER TABLE ledger_kept RENAME CONSTRAINT ck_ledger_outcome TO ck_ledger_kept_outcome"
     )
-    op.create_index("ix_ledger_account_id_event_time", "ledger", ["account_id", "event_time"])
+    for table in ("ledger", "ledger_kept"):
+        op.execute(_APPEND_ONLY.format(table=table))
+    op.execute(
+        "ALTER TABLE ledger_kept"
+        ' ADD CONSTRAINT pk_ledger_kept PRIMARY KEY (partition, "offset"),'
+        " ADD CONSTRAINT uq_ledger_kept_transaction_id_event_time"
+        " UNIQUE (transaction_id, event_time)"
+    )
+    for function in (_HOUR, _HASH, _FINISH):
+        op.execute(function)
     op.execute(_MAKE)
     op.execute(_TAKE_OVER)
 
@@ -126,7 +195,7 @@ def downgrade() -> None:
     op.execute("INSERT INTO ledger_after SELECT * FROM ledger")
     op.execute("DROP TABLE ledger")
     op.execute("ALTER TABLE ledger_after RENAME TO ledger")
-    op.execute(_APPEND_ONLY)
+    op.execute(_APPEND_ONLY.format(table="ledger"))
     op.execute(
         'ALTER TABLE ledger ADD CONSTRAINT pk_ledger PRIMARY KEY (partition, "offset"),'
         " ADD CONSTRAINT uq_ledger_transaction_id UNIQUE (transaction_id)"
@@ -143,6 +212,9 @@ def downgrade() -> None:
         ["partition", "offset"],
         ["partition", "offset"],
     )
-    op.execute("DROP FUNCTION make_ledger_table")
+    op.execute("DROP FUNCTION make_ledger_table, finish_ledger_table, ledger_hour, ledger_hash")
+    op.drop_table("ledger_kept")
+    op.drop_table("ledger_archive_offsets")
+    op.drop_table("ledger_archives")
     op.drop_table("ledger_offsets")
     op.drop_table("ledger_tables")
