@@ -185,6 +185,7 @@ class Memory:
         """Forget partitions that another worker owns now."""
         for partition in partitions:
             self._of.pop(partition, None)
+            SNAPSHOT_OFFSET.remove(str(partition))
 
     def due(self, rows: int) -> list[int]:
         """Partitions with that many rows or more since their last snapshot."""
