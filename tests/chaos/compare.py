@@ -1,0 +1,309 @@
+"""The end of a trial against the end of its reference run, and against the promises.
+
+Left out of the comparison, because it tells of the clock or of the order in which rows of
+different partitions were written, and of nothing else: ids of cases, alerts, events, labels and
+outbox rows; `scored_at` and every other moment at which something was done; `version` of a case,
+which counts commits. Cases are compared by account, their alerts by partition and offset, their
+events in the order in which they were written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from fraudwatch.casework import ledger
+from fraudwatch.casework.models import (
+    Alert,
+    Case,
+    CaseEvent,
+    DeadLetter,
+    LabelRow,
+    LedgerRow,
+    OutboxRow,
+    Snapshot,
+    StreamGap,
+    StreamOffset,
+)
+from fraudwatch.casework.verify import verify
+from fraudwatch.features.catalogue import FeatureSpec
+from fraudwatch.memory import Memory
+from fraudwatch.settings import Settings
+from tests.chaos.contents import Record, contents
+
+MOMENTS = frozenset(
+    {
+        "scored_at",
+        "decided_at",
+        "created_at",
+        "opened_at",
+        "updated_at",
+        "due_at",
+        "added_at",
+        "published_at",
+    }
+)
+ROW_IDS = frozenset({"id", "case_id", "version"})
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class End:
+    """What is left when all has been taken in. `decisions`: without repeats, per partition."""
+
+    ledger: Mapping[object, object]
+    cases: Mapping[object, object]
+    labels: Mapping[object, object]
+    dead_letters: Mapping[object, object]
+    gaps: Mapping[object, object]
+    outbox: Mapping[object, object]
+    offsets: Mapping[object, object]
+    states: Mapping[object, object]
+    decisions: Mapping[object, object]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Figures of a trial, and what is wrong with it: nothing, one hopes."""
+
+    wrong: list[str]
+    transactions: int
+    dead_letters: int
+    labels: int
+    cases: int
+    repeats: int
+    snapshots: int
+
+
+def _row(row: Any, *, without: frozenset[str] = MOMENTS | ROW_IDS) -> dict[str, object]:
+    return {
+        column.key: getattr(row, column.key)
+        for column in type(row).__mapper__.columns
+        if column.key not in without
+    }
+
+
+def _cases(session: Session) -> dict[object, object]:
+    cases = {case.id: (case.account_id, _row(case)) for case in session.scalars(select(Case))}
+    found: dict[object, object] = {}
+    alerts: dict[int, list[object]] = {}
+    for alert in session.scalars(select(Alert).order_by(Alert.partition, Alert.offset)):
+        alerts.setdefault(alert.case_id, []).append(_row(alert))
+    events: dict[int, list[object]] = {}
+    for event in session.scalars(select(CaseEvent).order_by(CaseEvent.id)):
+        told = _row(event, without=MOMENTS | ROW_IDS | {"at"})
+        events.setdefault(event.case_id, []).append(told)
+    for case_id, (account, row) in cases.items():
+        assert account not in found, "two cases of one account: nobody resolves any here"
+        found[account] = (row, alerts.get(case_id), events.get(case_id))
+    return found
+
+
+def _gaps(session: Session) -> dict[object, object]:
+    """Gaps, those that touch joined: a cut between two batches may lie in one."""
+    found: dict[tuple[str, int, str], list[list[int]]] = {}
+    order = (StreamGap.topic, StreamGap.partition, StreamGap.first_offset)
+    for gap in session.scalars(select(StreamGap).order_by(*order)):
+        spans = found.setdefault((gap.topic, gap.partition, gap.reason), [])
+        if spans and spans[-1][1] == gap.first_offset:
+            spans[-1][1] = gap.next_offset
+        else:
+            spans.append([gap.first_offset, gap.next_offset])
+    return dict(found.items())
+
+
+def _without_repeats(records: Iterable[Record]) -> list[Record]:
+    first: dict[str, Record] = {}
+    for record in records:
+        first.setdefault(record.header("transaction_id"), record)
+    return list(first.values())
+
+
+def _timeless(value: bytes) -> dict[str, object]:
+    body: dict[str, object] = json.loads(value)
+    return {name: told for name, told in body.items() if name not in MOMENTS}
+
+
+class Reader:
+    """Reads one side of the comparison."""
+
+    def __init__(
+        self, sessions: sessionmaker[Session], settings: Settings, spec: FeatureSpec
+    ) -> None:
+        self.sessions = sessions
+        self.settings = settings
+        self._spec = spec
+        self.published = contents(settings, settings.topic_decisions)
+
+    def end(self) -> End:
+        inputs = (self.settings.topic_transactions, self.settings.topic_labels)
+        with self.sessions() as session:
+            return End(
+                {(r.partition, r.offset): _row(r) for r in session.scalars(select(LedgerRow))},
+                _cases(session),
+                {
+                    (r.topic, r.partition, r.offset): _row(r)
+                    for r in session.scalars(select(LabelRow))
+                },
+                {
+                    (r.topic, r.partition, r.offset): _row(r)
+                    for r in session.scalars(select(DeadLetter))
+                },
+                _gaps(session),
+                {
+                    r.message_id: (r.key, bytes(r.payload))
+                    for r in session.scalars(select(OutboxRow))
+                },
+                {
+                    (r.topic, r.partition): (r.first_offset, r.next_offset)
+                    for r in session.scalars(
+                        select(StreamOffset).where(StreamOffset.topic.in_(inputs))
+                    )
+                },
+                self.states(session),
+                {
+                    partition: [(r.key, _timeless(r.value)) for r in _without_repeats(records)]
+                    for partition, (_, records) in self.published.items()
+                },
+            )
+
+    def states(self, session: Session) -> dict[object, object]:
+        """Account state of each partition, from the ledger alone: no snapshot has a part in it."""
+        session.execute(delete(Snapshot))
+        states = self._load(session)
+        session.rollback()
+        return states
+
+    def _load(self, session: Session) -> dict[object, object]:
+        memory = Memory(self.settings.topic_transactions, share=1, consecutive=1)
+        memory.load(session, range(self.settings.partitions), self._spec)
+        return {partition: held.state.dump() for partition, held in memory.items()}
+
+    def bad_snapshots(self, expected: Mapping[object, object]) -> tuple[list[str], int]:
+        """Each snapshot, the newest first: does it lead to the same state as the ledger alone?"""
+        wrong, count = [], 0
+        with self.sessions() as session:
+            while newest := dict(
+                session.execute(
+                    select(Snapshot.partition, func.max(Snapshot.next_offset)).group_by(
+                        Snapshot.partition
+                    )
+                )
+                .tuples()
+                .all()
+            ):
+                for partition, state in self._load(session).items():
+                    if state != expected[partition]:
+                        wrong.append(f"snapshot of {partition} at {newest.get(partition)} misleads")  # type: ignore[call-overload]
+                for partition, offset in newest.items():
+                    count += 1
+                    session.execute(
+                        delete(Snapshot).where(
+                            Snapshot.partition == partition, Snapshot.next_offset == offset
+                        )
+                    )
+            session.rollback()
+        return wrong, count
+
+    def repeats(self) -> int:
+        return sum(
+            len(records) - len(_without_repeats(records)) for _, records in self.published.values()
+        )
+
+    def broken_promises(self) -> list[str]:
+        """What must hold of every run, whatever another run gave."""
+        wrong = []
+        with self.sessions() as session:
+            proof = verify(session, self.settings.topic_transactions)
+            if (
+                not proof.ok
+                or proof.unpublished_outbox
+                or any(p.unpublished for p in proof.partitions)
+            ):
+                wrong.append(f"verify: {proof.as_dict()}")
+        with self.sessions() as session:
+            for partition, (_, records) in sorted(self.published.items()):
+                wrong += self._decisions(session, partition, records)
+            told = Counter(
+                (r.header("message_id"), r.value)
+                for _, records in contents(self.settings, self.settings.topic_dead_letters).values()
+                for r in records
+            )
+            wrong += [
+                f"outbox row {row.message_id} was never delivered"
+                for row in session.scalars(select(OutboxRow))
+                if (row.message_id, bytes(row.payload)) not in told
+            ]
+        return wrong
+
+    def _decisions(self, session: Session, partition: int, records: list[Record]) -> list[str]:
+        """The topic, repeats removed, is what the ledger tells, byte for byte and in order; and
+        a repeat repeats."""
+        end = session.scalar(
+            select(func.max(LedgerRow.offset)).where(LedgerRow.partition == partition)
+        )
+        expected = [
+            message
+            for _, messages in ledger.unpublished(session, partition, 0, (end or 0) + 1)
+            for message in messages
+        ]
+        found = _without_repeats(records)
+        first = {r.header("transaction_id"): r.value for r in found}
+        wrong = [
+            f"decisions {partition}: {r.header('transaction_id')} came again with other content"
+            for r in records
+            if first[r.header("transaction_id")] != r.value
+        ]
+        told = [(r.key, r.value, r.headers) for r in found]
+        if told != [(m.key, m.value, m.headers) for m in expected]:
+            missing = {m.value for m in expected} - {r.value for r in found}
+            extra = {r.value for r in found} - {m.value for m in expected}
+            wrong.append(
+                f"decisions {partition}: {len(missing)} of {len(expected)} missing, {len(extra)} of"
+                f" which the ledger knows nothing"
+                + ("" if missing or extra else ", and another order")
+            )
+        return wrong
+
+
+def compare(mine: Reader, reference: Reader) -> Found:
+    """The trial against its reference run and against the promises."""
+    found, expected = mine.end(), reference.end()
+    wrong = [f"reference run: {fault}" for fault in reference.broken_promises()]
+    wrong += mine.broken_promises()
+    for name in End.__dataclass_fields__:
+        wrong += _differences(name, getattr(found, name), getattr(expected, name))
+    misleading, snapshots = mine.bad_snapshots(expected.states)
+    return Found(
+        wrong + misleading,
+        len(found.ledger),
+        len(found.dead_letters),
+        len(found.labels),
+        len(found.cases),
+        mine.repeats(),
+        snapshots,
+    )
+
+
+def _differences(
+    name: str, found: Mapping[Any, object], expected: Mapping[Any, object]
+) -> list[str]:
+    keys = sorted(found.keys() | expected.keys(), key=str)
+    different = [key for key in keys if found.get(key) != expected.get(key)]
+    told = [
+        f"{name} {key}: {_brief(found.get(key))} not {_brief(expected.get(key))}"
+        for key in different[:SHOWN]
+    ]
+    if len(different) > SHOWN:
+        told.append(f"{name}: {len(different)} of {len(keys)} differ")
+    return told
+
+
+def _brief(value: object) -> str:
+    return "nothing" if value is None else repr(value)[:200]

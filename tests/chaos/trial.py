@@ -1,0 +1,342 @@
+"""One trial: a database and topics of its own, the workers on them, and who restarts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import text
+
+from fraudwatch.errors import Unavailable
+from fraudwatch.settings import Settings, load_settings
+from streams.carriers import open_publisher
+from streams.source import Message
+from streams.topics import create_topics
+from tests.chaos.contents import contents
+from tests.chaos.postgres import mount, unmount
+from tests.chaos.site import Site
+from tests.chaos.traffic import Chunk
+from tests.chaos.worker import NOT_STARTED, JumpingClock, Spec
+
+PATIENCE = 120.0
+PARTITIONS = 4
+ZOMBIE_SECONDS = 2.5
+SESSION_SECONDS = 1.5
+"""A worker silent for this long loses its partitions: shorter than a zombie sleeps."""
+RESTART_SECONDS = 0.5
+STREAM_MEGABYTES = 64
+SECRET = "chaos " * 8
+
+Carrier = Literal["kafka", "file"]
+
+
+@dataclass
+class Member:
+    """A worker process. `doomed`: we killed it; `leaving`: it was told to stop."""
+
+    slot: str
+    pid: int
+    spec: Spec
+    doomed: bool = False
+    leaving: bool = False
+    frozen: bool = False
+
+
+class Trial:
+    """Feeds messages, keeps workers running as a supervisor does, and can be brought to rest."""
+
+    def __init__(self, site: Site, carrier: Carrier, *, slots: int = 3) -> None:
+        self.site = site
+        self.carrier = carrier
+        self.name = uuid.uuid4().hex[:8]
+        self.database = site.new_database()
+        self.folder = site.folder / self.name
+        self.control = self.folder / "control"
+        for folder in (self.control / "orders", self.control / "taken", self.stream):
+            folder.mkdir(parents=True)
+        (self.control / "census").touch()
+        self.small_disk = carrier == "file" and mount(self.stream, STREAM_MEGABYTES)
+        self.settings = self._settings(self.database, site.proxy.port, "")
+        self.reference = self._settings(site.new_database(), None, "reference.")
+        for settings in (self.settings, self.reference):
+            create_topics(settings)
+        self.slots = [f"worker-{number}" for number in range(slots)]
+        self.members: dict[str, Member] = {}
+        self.crashes: list[str] = []
+        self.bug = ""
+        self._feeder = open_publisher(self.settings, JumpingClock(self.folder / "right"))
+        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._orders = 0
+
+    @property
+    def stream(self) -> Path:
+        """Where the file carrier's stream is."""
+        return self.folder / "stream"
+
+    @property
+    def reference_database(self) -> str:
+        return _database(self.reference)
+
+    def _settings(self, database: str, port: int | None, prefix: str) -> Settings:
+        topics = ("transactions", "labels")
+        out = ("decisions", "outcomes", "dead_letters")
+        broker = self.site.broker
+        kafka = f"kafka://{broker.bootstrap}" if broker and self.carrier == "kafka" else ""
+        fields: dict[str, object] = {
+            "data_dir": self.site.folder / "data",
+            "database_url": self.site.postgres.url(database, port).render_as_string(
+                hide_password=False
+            ),
+            "stream_url": kafka or f"file://{self.stream}",
+            "partitions": PARTITIONS,
+            "secret_key": SECRET,
+            "consumer_group": f"{self.name}.{prefix}main",
+            "batch_rows": 40,
+            "snapshot_rows": 60,
+            "dead_letter_share": 0.9,
+            **{f"topic_{name}": f"{self.name}.{name}" for name in topics},
+            **{f"topic_{name}": f"{self.name}.{prefix}{name}" for name in out},
+        }
+        return load_settings(**fields)
+
+    # -- workers ----------------------------------------------------------------------------
+
+    def spawn(self, slot: str, *, group: str = "", settings: Settings | None = None) -> Member:
+        """Start a worker; `group` other than ours makes a second owner of every partition."""
+        chosen = settings or self.settings
+        environment = _environment(chosen)
+        if group:
+            environment["FRAUDWATCH_CONSUMER_GROUP"] = f"{self.name}.{group}"
+        spec = Spec(
+            slot,
+            str(self.control),
+            str(self.folder / f"{slot}.log"),
+            environment,
+            SESSION_SECONDS,
+            serial=settings is not None,
+            bug=self.bug if settings is None else "",
+        )
+        member = Member(slot, self.site.nursery.spawn(spec), spec)
+        self.members[slot] = member
+        return member
+
+    def start(self) -> None:
+        """Start the workers that are always there."""
+        for slot in self.slots:
+            self.spawn(slot)
+
+    def signal(self, member: Member, number: int) -> None:
+        """Kill, freeze or stop a worker."""
+        member.doomed |= number == signal.SIGKILL
+        member.leaving |= number == signal.SIGTERM
+        try:
+            os.kill(member.pid, number)
+        except ProcessLookupError:
+            return  # it has just ended by itself: `tick` hears of it
+
+    def leave(self, member: Member) -> None:
+        """Have an extra worker end in good order and not come back."""
+        self.signal(member, signal.SIGTERM)
+
+    def awake(self) -> list[Member]:
+        """Workers that run, those that were told to stop left out."""
+        return [m for m in self.members.values() if not (m.frozen or m.doomed or m.leaving)]
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do it in a while, at a tick."""
+        self._later.append((time.monotonic() + seconds, action))
+
+    def tick(self) -> None:
+        """Hear of ends, restart as a supervisor would, wake who has slept long enough."""
+        now = time.monotonic()
+        due = [action for at, action in self._later if at <= now]
+        self._later = [entry for entry in self._later if entry[0] > now]
+        for action in due:
+            action()
+        nursery = self.site.nursery
+        nursery.listen()
+        for member in list(self.members.values()):
+            if member.pid in nursery.ended:
+                self._ended(member, nursery.ended[member.pid])
+            elif member.pid in nursery.stopped and not member.frozen:
+                member.frozen = True
+                self.later(ZOMBIE_SECONDS, lambda member=member: self.wake(member))  # type: ignore[misc]
+
+    def wake(self, member: Member) -> None:
+        member.frozen = False
+        self.site.nursery.stopped.discard(member.pid)
+        self.signal(member, signal.SIGCONT)
+
+    def _ended(self, member: Member, status: int) -> None:
+        del self.members[member.slot]
+        # A worker that was told to stop before it listens for that ends by the signal itself.
+        known = {0, NOT_STARTED, -signal.SIGKILL} | ({-signal.SIGTERM} if member.leaving else set())
+        if status not in known:
+            log = Path(member.spec.log).read_text(errors="replace")
+            self.crashes.append(f"{member.slot} ended with {status}: {log[-3000:]}")
+        if member.slot in self.slots:
+            wait = RESTART_SECONDS if status == NOT_STARTED else 0.0
+            self.later(wait, lambda: self._restart(member.slot))
+
+    def _restart(self, slot: str) -> None:
+        if slot in self.slots:
+            self.spawn(slot)
+
+    def wait(
+        self, holds: Callable[[], bool], seconds: float, what: str = "", *, pause: float = 0.02
+    ) -> bool:
+        """Tick until it holds. After that many seconds: False, or `TimeoutError` if `what`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.tick()
+            if holds():
+                return True
+            if time.monotonic() > deadline:
+                if what:
+                    raise TimeoutError(f"waited {seconds} s in vain: {what}; {self._told()}")
+                return False
+            time.sleep(pause)
+
+    def rest(self, seconds: float) -> None:
+        """Let things happen for a while."""
+        self.wait(lambda: False, seconds)
+
+    def _told(self) -> str:
+        logs = sorted(self.folder.glob("*.log"))
+        return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1500:]}" for log in logs)
+
+    # -- orders -----------------------------------------------------------------------------
+
+    def order(self, point: str, act: str, nth: int = 1) -> Path:
+        """Have the first worker that comes to the point do this to itself."""
+        self._orders += 1
+        path = self.control / "orders" / str(self._orders)
+        draft = self.control / "draft"
+        draft.write_text(json.dumps({"point": point, "act": act, "nth": nth}))
+        draft.rename(path)
+        return path
+
+    def taken(self, order: Path) -> bool:
+        return any((self.control / "taken").glob(f"{order.name}.*"))
+
+    def census(self) -> list[str]:
+        """Every point that arose so far."""
+        return sorted(set((self.control / "census").read_text().splitlines()))
+
+    def set_clock(self, wrong_by: float) -> None:
+        """Set the clock of all workers wrong by so many seconds."""
+        draft = self.control / "clock.new"
+        draft.write_text(str(wrong_by))
+        draft.rename(self.control / "clock")
+
+    # -- messages ---------------------------------------------------------------------------
+
+    def feed(self, chunk: Chunk) -> None:
+        """Send a chunk, again and again while the stream is away: repeats are repeats."""
+        self._send(self.settings.topic_transactions, chunk.transactions)
+        self._send(self.settings.topic_labels, chunk.labels)
+
+    def _send(self, topic: str, messages: list[Message]) -> None:
+        def sent() -> bool:
+            try:
+                self._feeder.send(topic, messages)
+            except Unavailable:
+                return False
+            return True
+
+        self.wait(sent, PATIENCE, f"{topic} takes messages")
+
+    # -- the end ----------------------------------------------------------------------------
+
+    def come_to_rest(self) -> None:
+        """Let the workers take in all that was sent, publish it, and stop in good order."""
+        self.set_clock(0)
+        for order in (self.control / "orders").iterdir():
+            order.unlink(missing_ok=True)
+        self.settle(self.settings)
+        self.stop()
+
+    def settle(self, settings: Settings) -> None:
+        """Wait until everything in the input topics is taken in and everything is published."""
+        ends = {
+            topic: {p: end for p, (end, _) in contents(settings, topic).items()}
+            for topic in (settings.topic_transactions, settings.topic_labels)
+        }
+        sessions = self.site.sessions(_database(settings))
+
+        def done() -> bool:
+            with sessions() as session:
+                rows = session.execute(
+                    text(
+                        "SELECT topic, partition, next_offset, published_offset FROM stream_offsets"
+                    )
+                ).all()
+                waiting = session.scalar(
+                    text("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+                )
+            reached = {(row.topic, row.partition): row for row in rows}
+            behind = [
+                (topic, partition)
+                for topic, found in ends.items()
+                for partition, end in found.items()
+                if (topic, partition) not in reached
+                or reached[topic, partition].next_offset < end
+                or (
+                    topic == settings.topic_transactions
+                    and reached[topic, partition].published_offset < end
+                )
+            ]
+            return not behind and not waiting
+
+        self.wait(done, PATIENCE, "all taken in and published", pause=0.1)
+
+    def stop(self) -> None:
+        """Stop all workers in good order; one that does not end is a crash."""
+        for _, action in self._later:
+            action()
+        self._later = []
+        self.slots = []
+        for member in list(self.members.values()):
+            self.wake(member)
+            self.leave(member)
+        self.wait(lambda: not self.members, PATIENCE, "workers stop when told to")
+
+    def run_reference(self) -> None:
+        """One worker, no faults, one partition's batch at a time, into the other database."""
+        larger = replace_fields(self.reference, batch_rows=500)
+        self.spawn("reference", settings=larger)
+        self.settle(larger)
+        self.stop()
+
+    def close(self) -> None:
+        self.slots = []
+        for member in list(self.members.values()):
+            self.signal(member, signal.SIGKILL)
+        self.wait(lambda: not self.members, PATIENCE, "killed workers are gone")
+        self._feeder.close()
+        if self.small_disk:
+            unmount(self.stream)
+        for settings in (self.settings, self.reference):
+            self.site.drop_database(_database(settings))
+
+
+def replace_fields(settings: Settings, **fields: object) -> Settings:
+    """The same settings but for these."""
+    return settings.model_copy(update=fields)
+
+
+def _database(settings: Settings) -> str:
+    return settings.database_url.split("?")[0].rsplit("/", 1)[1]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    shown = settings.model_dump(exclude_unset=True)
+    shown["secret_key"] = SECRET
+    return {f"FRAUDWATCH_{name.upper()}": str(value) for name, value in shown.items()}
