@@ -21,6 +21,7 @@ from kafka.errors import (
     AuthorizationError,
     ClusterAuthorizationFailedError,
     FencedInstanceIdError,
+    InvalidTimestampError,
     GroupAuthorizationFailedError,
     IllegalSaslStateError,
     InvalidSessionTimeoutError,
@@ -299,7 +300,8 @@ def kafka_errors(bootstrap: str, *, doing: str = "") -> Iterator[None]:
     except UnknownError as error:
         # The broker's own fault, for example a disk that it cannot read: it says no more.
         raise Unavailable(f"Kafka at {bootstrap} fails, see its log ({_text(error)})") from error
-    except (RetriableError, OSError) as error:
+    except (RetriableError, OSError, InvalidTimestampError) as error:
+        # A timestamp is refused while our clock is wrong, or the broker's: that passes.
         raise Unavailable(f"Kafka at {bootstrap}: {_text(error)}") from error
 
 

@@ -49,6 +49,9 @@ class Topic:
             "retention.bytes": "-1",
             "min.insync.replicas": str(self.min_isr),
             "max.message.bytes": str(MESSAGE_BYTES),
+            # The broker's time: a sender's clock, right or wrong, neither has messages refused
+            # nor deleted before their time.
+            "message.timestamp.type": "LogAppendTime",
         }
 
 
