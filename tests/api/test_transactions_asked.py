@@ -65,7 +65,7 @@ def test_what_is_not_decided_in_time_has_a_link_that_answers_later(
     stream: Stream, client: TestClient
 ) -> None:
     odd = payment(transaction_id="a/b?c#…", event_time="2026-03-02T11:00:00.25+00:00")
-    answer = client.post("/v1/transactions", json=odd, params={"wait_ms": 60})
+    answer = client.post("/v1/transactions", json=odd, params={"wait_ms": 1500})
     assert answer.status_code == 202, answer.text
     pending = answer.json()
     assert answer.headers["location"] == pending["link"]
@@ -218,7 +218,7 @@ def test_each_of_a_batch_has_its_own_answer(stream: Stream, client: TestClient) 
     late = client.post(
         "/v1/transactions/batch",
         json={"transactions": [payment(transaction_id="t-4")]},
-        params={"wait_ms": 30},
+        params={"wait_ms": 1500},
     )
     assert late.json()["items"][0]["pending"]["transaction_id"] == "t-4"
     bodies: list[object] = [{"transactions": []}, {"transactions": [payment()] * 101}, {}, [], 1]
@@ -291,7 +291,7 @@ def test_a_token_has_its_rate_and_others_theirs(api: Api, stream: Stream) -> Non
     answer = client.post("/v1/transactions", json=payment(), params=at_once)
     check(answer, 429, "busy")
     assert 90 <= int(answer.headers["retry-after"]) <= 100
-    assert other.post("/v1/transactions", json=payment(), params={"wait_ms": 50}).status_code == 202
+    assert other.post("/v1/transactions", json=payment(), params={"wait_ms": 1500}).status_code == 202
     assert stream.asked() <= 3
 
 
