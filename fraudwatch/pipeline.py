@@ -208,6 +208,7 @@ class ForwardPath:
             [a.partition for a in arrivals for _ in a.offsets],
             [offset for a in arrivals for offset in a.offsets],
             transactions,
+            np.concatenate([np.empty(0, dtype=np.int64), *(c.time_us for _, c in parts)]),
             [payload for a in arrivals for payload in a.payloads],
             features,
             self._scorers.spec.version,
@@ -344,7 +345,7 @@ class ForwardPath:
         started = self._monotonic()
         now = prepared.scored.scored_at
         self._tables.prepare(
-            ledger.days_of(prepared.scored.transactions),
+            ledger.days_of(prepared.scored.time_us),
             [(move.partition, move.expected, move.new) for move in prepared.checkpoint.moves],
         )
         with connect_errors(), self._sessions.begin() as session:

@@ -14,10 +14,13 @@ from datetime import UTC, datetime
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = -1
+JSONB = b"\x01"
+"""Its version stands before JSON of the type `jsonb`."""
 
 EPOCH_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 """Where PostgreSQL's timestamps count from, in microseconds since 1970."""
@@ -133,6 +136,25 @@ class Rows:
         out = np.empty(size, dtype=np.uint8)
         _join(joined, starts, lengths, out)
         return b"".join((HEADER, out.data, TRAILER))
+
+
+def copy_in(
+    session: Session,
+    table: str,
+    columns: Sequence[str],
+    rows: Rows,
+    chosen: NDArray[np.int64] | None = None,
+) -> None:
+    """COPY the rows, or those chosen, within the session's transaction."""
+    driver = session.connection().connection.driver_connection
+    if driver is None:
+        raise RuntimeError("the session has no connection")
+    names = ", ".join(f'"{name}"' for name in columns)
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f'COPY "{table}" ({names}) FROM STDIN (FORMAT binary)') as copy,
+    ):
+        copy.write(rows.written(chosen))
 
 
 def number(value: int | None, size: int) -> bytes | None:

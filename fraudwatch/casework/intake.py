@@ -9,15 +9,31 @@ from decimal import Decimal
 from math import isnan
 from typing import Any
 
-from sqlalchemy import func, insert, literal_column
+import msgspec
+import numpy as np
+from sqlalchemy import func, literal_column
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework.copy_rows import JSONB, Rows, copy_in, microseconds, number
 from fraudwatch.casework.models import OPEN_STATUSES, Alert, Case, CaseEvent
 from fraudwatch.casework.scored import Scored
 from fraudwatch.domain.case import priority
 from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.policy.rules import Policy, draw
+
+_ALERT_COLUMNS = (
+    "case_id",
+    "partition",
+    "offset",
+    "transaction_id",
+    "event_time",
+    "outcome",
+    "rule",
+    "risk",
+    "added_at",
+)
+_EVENT_COLUMNS = ("case_id", "kind", "at", "data")
 
 # Promised times until a person has looked; a hold costs the customer more than a look.
 DUE = {Outcome.HIGH_RISK: timedelta(hours=4), Outcome.REVIEW: timedelta(hours=24)}
@@ -91,39 +107,42 @@ def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> N
         values,
     ).all()
     case_of = {row.account_id: row.id for row in joined}
-    session.execute(
-        insert(Alert),
-        [
-            {
-                "case_id": case_of[alert.account_id],
-                "partition": alert.partition,
-                "offset": alert.offset,
-                "transaction_id": alert.transaction_id,
-                "event_time": alert.event_time,
-                "outcome": alert.outcome,
-                "rule": alert.rule,
-                "risk": alert.risk,
-                "added_at": now,
-            }
-            for alert in alerts
-        ],
-    )
-    events = [
-        {"case_id": row.id, "kind": "opened", "actor_id": None, "at": now, "data": {}}
-        for row in joined
-        if row.opened
-    ]
-    events += [
-        {
-            "case_id": case_of[alert.account_id],
-            "kind": "alert_added",
-            "actor_id": None,
-            "at": now,
-            "data": {"transaction_id": alert.transaction_id},
-        }
-        for alert in alerts
-    ]
-    session.execute(insert(CaseEvent), events)
+    owners = [case_of[alert.account_id] for alert in alerts]
+    _add_alerts(session, alerts, owners, now)
+    opened = [row.id for row in joined if row.opened]
+    _add_events(session, opened, "opened", [b"{}"] * len(opened), now)
+    told = [msgspec.json.encode({"transaction_id": alert.transaction_id}) for alert in alerts]
+    _add_events(session, owners, "alert_added", told, now)
+
+
+def _add_alerts(
+    session: Session, alerts: Sequence[NewAlert], owners: Sequence[int], now: datetime
+) -> None:
+    rows = Rows(len(alerts))
+    rows.numbers(owners, "i8")
+    rows.numbers([alert.partition for alert in alerts], "i4")
+    rows.numbers([alert.offset for alert in alerts], "i8")
+    rows.texts([alert.transaction_id for alert in alerts])
+    rows.numbers([microseconds(alert.event_time) for alert in alerts], "i8")
+    rows.numbers([alert.outcome for alert in alerts], "i2")
+    rows.numbers([alert.rule for alert in alerts], "i2")
+    rows.numbers(np.array([alert.risk for alert in alerts], dtype=np.float64), "f8")
+    rows.same(number(microseconds(now), 8))
+    copy_in(session, Alert.__tablename__, _ALERT_COLUMNS, rows)
+
+
+def _add_events(
+    session: Session, cases: Sequence[int], kind: str, data: Sequence[bytes], now: datetime
+) -> None:
+    """Events of the machine, one a case named."""
+    if not cases:
+        return
+    rows = Rows(len(cases))
+    rows.numbers(cases, "i8")
+    rows.same(kind.encode())
+    rows.same(number(microseconds(now), 8))
+    rows.octets([JSONB + item for item in data])
+    copy_in(session, CaseEvent.__tablename__, _EVENT_COLUMNS, rows)
 
 
 def shown_outcome(alert: NewAlert) -> int:

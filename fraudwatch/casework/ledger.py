@@ -6,7 +6,7 @@ binary form (`fraudwatch.casework.copy_rows`): one round trip a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,15 +18,14 @@ from psycopg.errors import UndefinedTable, UniqueViolation
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework.copy_rows import copy_in
 from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, within_offsets
 from fraudwatch.casework.models import LedgerRow
-from fraudwatch.casework.scored import COLUMNS, NAMES, Scored, copy_rows
+from fraudwatch.casework.scored import COLUMNS, Scored, copy_rows
 from fraudwatch.domain.decision import Outcome
 from fraudwatch.domain.transaction import Transaction, decode
 from fraudwatch.errors import FraudwatchError
 from streams.source import Message
-
-_COPY = 'COPY "{table}" ({names}) FROM STDIN (FORMAT binary)'
 
 
 class AlreadyDecided(FraudwatchError):
@@ -35,16 +34,14 @@ class AlreadyDecided(FraudwatchError):
     code = "already-decided"
 
 
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+DAY = 86_400_000_000
 _FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
 
 
-def days_of(transactions: Iterable[Transaction]) -> set[date]:
-    """The UTC days of their event times."""
-    moments = [transaction.event_time for transaction in transactions]
-    if not moments:
-        return set()
-    first, last = min(moments).date(), max(moments).date()
-    return {first} if first == last else {moment.date() for moment in moments}
+def days_of(time_us: npt.NDArray[np.int64]) -> set[date]:
+    """The UTC days of moments in microseconds since 1970."""
+    return {date.fromordinal(EPOCH_DAY + day) for day in np.unique(time_us // DAY).tolist()}
 
 
 def write(session: Session, scored: Scored, tables: LedgerTables) -> None:
@@ -55,15 +52,10 @@ def write(session: Session, scored: Scored, tables: LedgerTables) -> None:
     """
     if not len(scored):
         return
-    driver = session.connection().connection.driver_connection
-    if driver is None:
-        raise RuntimeError("the session has no connection")
     rows = copy_rows(scored)
     try:
         for table, chosen in sorted(_rows_by_table(scored, tables).items()):
-            command = _COPY.format(table=table.name, names=NAMES)
-            with driver.cursor() as cursor, cursor.copy(command) as copy:
-                copy.write(rows.written(chosen))
+            copy_in(session, table.name, COLUMNS, rows, chosen)
     except UniqueViolation as error:
         raise AlreadyDecided("a transaction of this batch was decided meanwhile") from error
     except UndefinedTable as error:
@@ -74,13 +66,14 @@ def _rows_by_table(
     scored: Scored, tables: LedgerTables
 ) -> dict[LedgerTable, npt.NDArray[np.int64] | None]:
     """The rows that each table takes; None stands for all."""
-    days = days_of(scored.transactions)
+    days, of_row = np.unique(scored.time_us // DAY, return_inverse=True)
     if len(days) == 1:
-        return {tables.require(*days): None}
-    found: dict[LedgerTable, list[int]] = {}
-    for row, transaction in enumerate(scored.transactions):
-        found.setdefault(tables.require(transaction.event_time.date()), []).append(row)
-    return {table: np.array(rows, dtype=np.int64) for table, rows in found.items()}
+        return {tables.require(date.fromordinal(EPOCH_DAY + int(days[0]))): None}
+    found: dict[LedgerTable, list[npt.NDArray[np.int64]]] = {}
+    for number, day in enumerate(days.tolist()):
+        table = tables.require(date.fromordinal(EPOCH_DAY + day))
+        found.setdefault(table, []).append(np.flatnonzero(of_row == number))
+    return {table: np.sort(np.concatenate(rows)) for table, rows in found.items()}
 
 
 def stored_payloads(
@@ -159,7 +152,7 @@ class DecisionReason(msgspec.Struct, frozen=True):
     sentence: str
 
 
-class DecisionMessage(msgspec.Struct, frozen=True, omit_defaults=True):
+class DecisionMessage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What the decisions topic says of a transaction. `decision` is `auto_clear` or `refer`."""
 
     transaction_id: str
@@ -174,13 +167,13 @@ class DecisionMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     reasons: tuple[DecisionReason, ...] = ()
 
 
-_ENCODER = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 
 def _message(decision: DecisionMessage) -> Message:
     return Message(
         decision.account_id.encode(),
-        _ENCODER.encode(decision),
+        _encode(decision),
         (("transaction_id", decision.transaction_id.encode()),),
     )
 
@@ -196,29 +189,30 @@ def _brief(reasons: Sequence[Mapping[str, object]]) -> tuple[DecisionReason, ...
 
 def decisions(scored: Scored) -> dict[int, list[Message]]:
     """For each partition, the decision messages in offset order."""
-    messages: dict[int, list[Message]] = {}
-    risk, outcome = scored.risk.tolist(), scored.outcome.tolist()
-    words = {value: _decision(value) for value in set(outcome)}
-    versions = scored.versions
-    for row, (partition, t) in enumerate(zip(scored.partitions, scored.transactions, strict=True)):
-        decision, word = words[outcome[row]]
-        referred = outcome[row] > Outcome.AUTO_CLEAR
-        reasons = scored.reasons.get(row, ()) if referred else ()
-        message = _message(
-            DecisionMessage(
-                t.transaction_id,
-                t.account_id,
-                decision,
-                word,
-                None if risk[row] != risk[row] else risk[row],
-                versions.model_id,
-                versions.policy_id,
-                versions.profile_version,
-                scored.scored_at,
-                tuple(DecisionReason(r.feature, r.sentence) for r in reasons),
-            )
+    messages: dict[int, list[Message]] = {p: [] for p in dict.fromkeys(scored.partitions)}
+    outcomes, versions, at = scored.outcome.tolist(), scored.versions, scored.scored_at
+    risks = [None if risk != risk else risk for risk in scored.risk.tolist()]
+    words = {value: _decision(value) for value in set(outcomes)}
+    told = {
+        row: tuple(DecisionReason(r.feature, r.sentence) for r in reasons)
+        for row, reasons in scored.reasons.items()
+        if outcomes[row] > Outcome.AUTO_CLEAR
+    }
+    for row, (partition, t, outcome, risk) in enumerate(
+        zip(scored.partitions, scored.transactions, outcomes, risks, strict=True)
+    ):
+        decision = DecisionMessage(
+            t.transaction_id,
+            t.account_id,
+            *words[outcome],
+            risk,
+            versions.model_id,
+            versions.policy_id,
+            versions.profile_version,
+            at,
+            told.get(row, ()),
         )
-        messages.setdefault(partition, []).append(message)
+        messages[partition].append(_message(decision))
     return messages
 
 

@@ -11,10 +11,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fraudwatch.casework.copy_rows import EPOCH_US, Rows, microseconds, number
+from fraudwatch.casework.copy_rows import EPOCH_US, JSONB, Rows, microseconds, number
 from fraudwatch.domain.decision import Reason, Versions
 from fraudwatch.domain.transaction import Transaction, amount_to_e4
-from fraudwatch.features.columns import to_us
 from fraudwatch.policy.rules import Outcomes
 
 COLUMNS = (
@@ -45,22 +44,22 @@ COLUMNS = (
     "profile_version",
     "scored_at",
 )
-NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 _TEXTS = ("merchant_id", "merchant_category", "channel", "country", "device_id")
-_JSONB = b"\x01"  # the version that stands before JSON in binary form
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
     """n transactions of any partitions, as parallel columns: all that the ledger keeps of them.
 
-    `reasons` holds entries for alerts only, by row. NaN in `anomaly_score`, `risk` or
+    `time_us` are event times in microseconds since 1970 UTC. `reasons` holds entries for alerts
+    only, by row. NaN in `anomaly_score`, `risk` or
     `challenger_risk` stands for "not computed" and becomes NULL.
     """
 
     partitions: Sequence[int]
     offsets: Sequence[int]
     transactions: Sequence[Transaction]
+    time_us: npt.NDArray[np.int64]
     payloads: Sequence[bytes]
     features: npt.NDArray[np.float64]
     features_version: str
@@ -91,8 +90,7 @@ def copy_rows(scored: Scored) -> Rows:
     rows.numbers(scored.offsets, "i8")
     rows.texts([t.transaction_id for t in transactions])
     rows.texts([t.account_id for t in transactions])
-    moments = np.fromiter((to_us(t.event_time) for t in transactions), np.int64, count)
-    rows.numbers(moments - EPOCH_US, "i8")
+    rows.numbers(scored.time_us - EPOCH_US, "i8")
     rows.amounts(np.fromiter((amount_to_e4(t.amount) for t in transactions), np.int64, count))
     rows.texts([t.currency for t in transactions])
     for name in _TEXTS:
@@ -105,7 +103,7 @@ def copy_rows(scored: Scored) -> Rows:
     rows.numbers(scored.challenger_risk, "f8")
     rows.numbers(scored.outcome, "i2")
     rows.numbers(scored.rule, "i2")
-    rows.some({row: _JSONB + msgspec.json.encode(found) for row, found in scored.reasons.items()})
+    rows.some({row: JSONB + msgspec.json.encode(found) for row, found in scored.reasons.items()})
     rows.same(number(versions.model_id, 8))
     rows.same(number(scored.challenger_id, 8))
     rows.same(number(versions.policy_id, 8))

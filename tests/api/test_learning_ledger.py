@@ -27,6 +27,7 @@ from fraudwatch.casework.models import (
     ProfileVersion,
     StreamOffset,
 )
+from fraudwatch.casework.scored import Scored
 from fraudwatch.clock import FixedClock
 from fraudwatch.detectors import bundle
 from fraudwatch.detectors.training import TrainingConfig
@@ -35,7 +36,7 @@ from fraudwatch.domain.label import PRECEDENCE, LabelSource
 from fraudwatch.domain.transaction import encode
 from fraudwatch.errors import ConfigurationError, Conflict
 from fraudwatch.features.catalogue import FeatureSpec
-from fraudwatch.features.columns import from_frame, hash_ids
+from fraudwatch.features.columns import from_frame, from_transactions, hash_ids
 from fraudwatch.features.offline import compute_features
 from fraudwatch.features.profiles import EPOCH_DAY, build_profiles, day_table
 from fraudwatch.history import FRAUD, LEGITIMATE, UNKNOWN, from_canonical, from_ledger
@@ -85,14 +86,16 @@ def stored(sessions: sessionmaker[Session], rows: Stored) -> Stored:
     n = len(transactions)
     unscored = np.full(n, np.nan)
     tables = LedgerTables(sessions, FixedClock(NOW))
-    tables.prepare(ledger.days_of(transactions), [(0, 0, n), (1, 0, n)])
+    time_us = from_transactions(transactions, SPEC).time_us
+    tables.prepare(ledger.days_of(time_us), [(0, 0, n), (1, 0, n)])
     with sessions.begin() as session:
         ledger.write(
             session,
-            ledger.Scored(
+            Scored(
                 partitions=[row % 2 for row in range(n)],
                 offsets=[row // 2 for row in range(n)],
                 transactions=transactions,
+                time_us=time_us,
                 payloads=[encode(transaction) for transaction in transactions],
                 features=rows.features,
                 features_version=SPEC.version,
