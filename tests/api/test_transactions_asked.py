@@ -252,8 +252,8 @@ def test_when_too_many_wait_nothing_more_is_put_on_the_stream(api: Api, stream: 
         check(answer, 429, "busy")
         assert int(answer.headers["retry-after"]) >= 1
         assert stream.asked() == 3
-        pool_status = api.services.engine.pool.status()
-        assert "Checked out connections: 0" in pool_status, "who waits holds no connection"
+        # Who waits holds no connection; what looks at the backlog has one for a moment.
+        until(lambda: "Checked out connections: 0" in api.services.engine.pool.status())
         with stream.worker():
             assert {future.result().status_code for future in waiting} == {200}
     assert api.app.state.asking.waiting() == 0
@@ -291,7 +291,9 @@ def test_a_token_has_its_rate_and_others_theirs(api: Api, stream: Stream) -> Non
     answer = client.post("/v1/transactions", json=payment(), params=at_once)
     check(answer, 429, "busy")
     assert 90 <= int(answer.headers["retry-after"]) <= 100
-    assert other.post("/v1/transactions", json=payment(), params={"wait_ms": 1500}).status_code == 202
+    assert (
+        other.post("/v1/transactions", json=payment(), params={"wait_ms": 1500}).status_code == 202
+    )
     assert stream.asked() <= 3
 
 
