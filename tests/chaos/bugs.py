@@ -1,17 +1,122 @@
-"""Bugs put in on purpose, to see that the harness finds them."""
+"""Bugs put in on purpose, to see that the harness finds them. Planted in a worker's process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from fraudwatch.casework import checkpoint, ledger
+from fraudwatch.casework.checkpoint import Checkpoint
+from fraudwatch.casework.models import Snapshot, StreamOffset
+from fraudwatch.casework.offsets import Advance
+from fraudwatch.features.catalogue import FeatureSpec
+from fraudwatch.memory import Memory
+from fraudwatch.pipeline import ForwardPath, Prepared
 
 
-@dataclass(frozen=True)
-class Bug:
-    """What is wrong, and how to make it so in this process."""
+def offsets_before_rows() -> None:
+    """Offsets advance in a transaction of their own, before the one that writes the rows."""
+    original = Checkpoint.write
 
-    what: str
-    plant: Callable[[], None]
+    def write(self: Checkpoint, session: Session, *, dead_letter_topic: str, now: datetime) -> None:
+        with Session(session.get_bind()) as other, other.begin():
+            original(self, other, dead_letter_topic=dead_letter_topic, now=now)
+
+    _plant(Checkpoint, "write", write)
 
 
-BUGS: dict[str, Bug] = {}
+def state_kept() -> None:
+    """Memory of a batch that is given up stays, though its rows were never written."""
+    original = Memory.load
+
+    def load(
+        self: Memory, session: Session, partitions: Iterable[int], spec: FeatureSpec
+    ) -> dict[int, int]:
+        kept = {partition: held.state for partition, held in self.items()}
+        found = original(self, session, partitions, spec)
+        for partition, state in kept.items():
+            self[partition].state = state
+        return found
+
+    _plant(Memory, "load", load)
+    _plant(Memory, "drop", lambda self, partitions: None)
+
+
+def no_compare_and_set() -> None:
+    """Offsets are set, whatever they were."""
+    original = checkpoint.advance
+
+    def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetime) -> None:
+        found = dict(
+            session.execute(
+                select(StreamOffset.partition, StreamOffset.next_offset).where(
+                    StreamOffset.topic == topic
+                )
+            )
+            .tuples()
+            .all()
+        )
+        blind = [replace(move, expected=found[move.partition]) for move in moves]
+        original(session, topic, blind, now)
+
+    _plant(checkpoint, "advance", advance)
+
+
+def published_before_commit() -> None:
+    """Decisions are on their topic before they are in the database."""
+    original = ForwardPath._commit
+
+    def commit(self: ForwardPath, prepared: Prepared) -> None:
+        messages = ledger.decisions(prepared.scored)
+        self._publisher.publish_all(self._settings.topic_decisions, messages)
+        original(self, prepared)
+
+    _plant(ForwardPath, "_commit", commit)
+
+
+def snapshot_misplaced() -> None:
+    """A snapshot says that it stands five rows earlier than it does."""
+    original = Memory.save
+
+    def save(self: Memory, session: Session, partition: int) -> None:
+        original(self, session, partition)
+        at = self[partition].next_offset
+        session.execute(
+            update(Snapshot)
+            .where(Snapshot.partition == partition, Snapshot.next_offset == at)
+            .values(next_offset=at - 5)
+        )
+
+    _plant(Memory, "save", save)
+
+
+def marked_unpublished() -> None:
+    """What an earlier failure left unpublished counts as published."""
+
+    def publish_backlog(self: ForwardPath) -> None:
+        for _, held in self.memory.items():
+            held.published_offset = held.next_offset
+
+    _plant(ForwardPath, "publish_backlog", publish_backlog)
+
+
+def _plant(place: object, name: str, wrong: object) -> None:
+    assert hasattr(place, name)
+    setattr(place, name, wrong)
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    bug.__name__: bug
+    for bug in (
+        offsets_before_rows,
+        state_kept,
+        no_compare_and_set,
+        published_before_commit,
+        snapshot_misplaced,
+        marked_unpublished,
+    )
+}

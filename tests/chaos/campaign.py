@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -155,9 +155,11 @@ def run(
     per_round: int = 50,
     long_freeze: float = 60,
     long_freezes: int = 4,
+    file_rounds: Sequence[int] | None = None,
     log: Path | None = None,
 ) -> Log:
-    """Many rounds. The long freezes of the broker are in the first rounds, one each."""
+    """Many rounds; `file_rounds` are on files, else every fifth is. The long freezes of the broker
+    are in the first rounds, one each."""
     kept = Log(log, seed)
     rounds = [min(per_round, count - start) for start in range(0, count, per_round)]
     if all(number in kept.done for number in range(len(rounds))):
@@ -167,7 +169,12 @@ def run(
             if number in kept.done:
                 tell(f"round {number} was done before")
                 continue
-            carrier: Carrier = "file" if number % FILE_SHARE == FILE_SHARE - 1 else "kafka"
+            on_files = (
+                number % FILE_SHARE == FILE_SHARE - 1
+                if file_rounds is None
+                else number in file_rounds
+            )
+            carrier: Carrier = "file" if on_files else "kafka"
             tell(f"round {number}: {size} faults on {carrier}, seed {seed}-{number}")
             done = run_round(
                 site,

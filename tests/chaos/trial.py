@@ -255,15 +255,15 @@ class Trial:
 
     # -- the end ----------------------------------------------------------------------------
 
-    def come_to_rest(self) -> None:
+    def come_to_rest(self, patience: float = PATIENCE) -> None:
         """Let the workers take in all that was sent, publish it, and stop in good order."""
         self.set_clock(0)
         for order in (self.control / "orders").iterdir():
             order.unlink(missing_ok=True)
-        self.settle(self.settings)
+        self.settle(self.settings, patience)
         self.stop()
 
-    def settle(self, settings: Settings) -> None:
+    def settle(self, settings: Settings, patience: float = PATIENCE) -> None:
         """Wait until everything in the input topics is taken in and everything is published."""
         ends = {
             topic: {p: end for p, (end, _) in contents(settings, topic).items()}
@@ -295,7 +295,7 @@ class Trial:
             ]
             return not behind and not waiting
 
-        self.wait(done, PATIENCE, "all taken in and published", pause=0.1)
+        self.wait(done, patience, "all taken in and published", pause=0.1)
 
     def stop(self) -> None:
         """Stop all workers in good order; one that does not end is a crash."""

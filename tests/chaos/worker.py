@@ -137,7 +137,7 @@ def work(spec: Spec) -> int:
     points = Points(Path(spec.control))
     watch_driver(points)
     if spec.bug:
-        bugs.BUGS[spec.bug].plant()
+        bugs.BUGS[spec.bug]()
     build(spec, points)
     try:
         worker = bootstrap.Worker(settings, stop)

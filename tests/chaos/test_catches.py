@@ -1,0 +1,90 @@
+"""The harness can fail: each bug put in on purpose is found, and nothing without it.
+
+On files, with one worker and one aimed fault, so that a bug shows within seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.chaos.bugs import BUGS
+from tests.chaos.campaign import examine
+from tests.chaos.site import Site
+from tests.chaos.traffic import traffic
+from tests.chaos.trial import ZOMBIE_SECONDS, Trial
+
+ROWS = 150
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with Site(kafka=False) as found:
+        yield found
+
+
+def killed(point: str) -> Callable[[Trial], None]:
+    """kill -9 at the point."""
+
+    def suffer(trial: Trial) -> None:
+        order = trial.order(point, "kill", 2)
+        trial.start()
+        assert trial.wait(lambda: trial.taken(order), 60), f"{point} did not arise"
+
+    return suffer
+
+
+def overtaken(point: str) -> Callable[[Trial], None]:
+    """Frozen at the point, while another owner of the same partitions goes on; then woken."""
+
+    def suffer(trial: Trial) -> None:
+        order = trial.order(point, "freeze")
+        trial.start()
+        assert trial.wait(lambda: trial.taken(order), 60), f"{point} did not arise"
+        twin = trial.spawn("twin", group="twin")
+        trial.rest(ZOMBIE_SECONDS + 1)
+        trial.leave(twin)
+        trial.wait(lambda: "twin" not in trial.members, 60, "the twin stops")
+
+    return suffer
+
+
+def undisturbed(trial: Trial) -> None:
+    """Nothing happens but that the worker starts."""
+    trial.start()
+
+
+SCENES: dict[str, Callable[[Trial], None]] = {
+    "offsets_before_rows": killed("process before copy ledger"),
+    "state_kept": overtaken("process before update stream_offsets"),
+    "no_compare_and_set": overtaken("labels before update stream_offsets"),
+    "published_before_commit": killed("process before update stream_offsets"),
+    "snapshot_misplaced": undisturbed,
+    "marked_unpublished": killed("process before publish decisions"),
+}
+
+
+def faults_found(site: Site, name: str, bug: str) -> list[str]:
+    trial = Trial(site, "file", slots=1)
+    trial.bug = bug
+    chunks = traffic(name, ROWS)
+    try:
+        trial.feed(next(chunks))
+        SCENES[name](trial)
+        trial.feed(next(chunks))
+        try:
+            trial.come_to_rest(patience=20)
+        except TimeoutError as error:
+            return [str(error)]
+        trial.run_reference()
+        return examine(trial).wrong + trial.crashes
+    finally:
+        trial.close()
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_bug_put_in_on_purpose_is_found(site: Site, name: str) -> None:
+    """The same scene without the bug ends well: it is the bug that is found."""
+    assert faults_found(site, name, "") == []
+    assert faults_found(site, name, name) != []
