@@ -21,11 +21,11 @@ def grow(
         ),
     ] = False,
 ) -> None:
-    """Add partitions to the topics, and move the accounts' pasts along.
+    """Add partitions to the topics.
 
-    Before: pause the producers, let the workers read to the end, stop them all. After: set
-    FRAUDWATCH_PARTITIONS, start the workers, then the producers. Answers stay what they would have
-    been. Can be run again after a failure.
+    The accounts' pasts move along, so that answers stay what they would have been. Before: pause
+    the producers, let the workers read to the end, stop them all. After: set FRAUDWATCH_PARTITIONS,
+    start the workers, then the producers. Can be run again after a failure.
     """
     settings = load_settings()
     layout = growth.grow(settings, db.open_sessions(settings), partitions, adopt=adopt)

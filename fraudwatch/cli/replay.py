@@ -21,11 +21,12 @@ def replay(
     ] = None,
     most: Annotated[int, typer.Option(min=1, help="Most differences to show.")] = 20,
 ) -> None:
-    """Recompute decisions and compare them with the ledger, bit for bit.
+    """Recompute decisions and compare them.
 
-    Every row from the beginning: features, scores, outcome and reasons, with the model, policy and
-    profiles that decided at its offset. Needs the bundles of these models and the secret key.
-    Changes nothing and may run beside the workers. Exits 1 when something differs.
+    Every row of the ledger from the beginning, bit for bit: features, scores, outcome and reasons,
+    with the model, policy and profiles that decided at its offset. Needs the bundles of these
+    models and the secret key. Changes nothing and may run beside the workers. Exits 1 when
+    something differs.
     """
     settings = load_settings()
     key = settings.require_secret()
