@@ -20,6 +20,7 @@ POLICY = {
     "no_history_amount": "750.00",
     "no_history_count": 5,
     "blind_spot_rate": 0.01,
+    "late_days": 45,
     "comment": "More reviews for a week.",
 }
 

@@ -38,7 +38,9 @@ class Fragile(Model):
 def scorers() -> Scorers:
     config = TrainingConfig(detectors=("pca",))
     sound = fit(made_up(1, 500), made_up(2, 500), SPEC, seed=5, config=config)
-    model = Fragile(**{field.name: getattr(sound, field.name) for field in fields(sound)})
+    model = Fragile(
+        **{field.name: getattr(sound, field.name) for field in fields(sound) if field.init}
+    )
     found = Scorers(lambda _registered: model)
     policy = Policy(1, 0.99, 0.998, Decimal(1000), 3, 0.0)
     found.follow(Session(), Steering(policy, Registered(1, "m", "0"), None, ""))
