@@ -76,7 +76,7 @@ def test_hostile_messages_through_the_whole_path(
     assert found.decided > 1200
     assert found.decided + found.reasons.total() == 4000 + found.damaged
     assert found.kinds["10 MB"] > 0
-    assert found.reasons["conflict"] > 0
+    assert found.reasons["duplicate"] > 0
     again = run_labels(
         here,
         Generator(label_messages(trained.messages), 2),
