@@ -1,6 +1,6 @@
 """Transactions that come twice: decided once, and accounted for.
 
-An id is looked for on the days around the event time. The same transaction is always found, for
+An id is looked for in the hours around the event time. The same transaction is always found, for
 its event time is the same. Other content under the same id is found where the event times lie no
 farther apart than `CONFLICT_HOURS`; farther apart, it counts as another transaction.
 """
@@ -8,19 +8,20 @@ farther apart than `CONFLICT_HOURS`; farther apart, it counts as another transac
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 
+import numpy as np
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
-from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, hours
+from fraudwatch.casework.ledger import EPOCH_DAY
+from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, midnight
 from fraudwatch.domain.transaction import Transaction, content_equal
 from streams.arrivals import Arrivals
 
 CONFLICT_HOURS = 1
 CONFLICT_WINDOW = timedelta(hours=CONFLICT_HOURS)
-# A live batch lies in few hours: there all ids are looked for, without sorting them.
-_FEW_HOURS = 4
+_DAY = 86_400
 
 
 def reject_repeats(
@@ -34,8 +35,9 @@ def reject_repeats(
     if not transactions:
         return
     known: dict[str, list[Transaction]] = {}
-    for table, of_hours, ids in _where_to_look(transactions, tables):
-        for payload in ledger.stored_payloads(session, table, of_hours, ids):
+    ledger.look_up_by_index(session)
+    for table, ids, around in _where_to_look(transactions, tables):
+        for payload in ledger.stored_payloads(session, table, ids, around):
             found = ledger.stored(payload)
             known.setdefault(found.transaction_id, []).append(found)
     for arrived in arrivals:
@@ -61,24 +63,15 @@ def _near(one: Transaction, other: Transaction) -> bool:
 
 def _where_to_look(
     transactions: Sequence[Transaction], tables: LedgerTables
-) -> Iterator[tuple[LedgerTable, list[datetime], list[str]]]:
-    """Tables, hours and the ids to look for there: at least all that may be near."""
-    moments = [transaction.event_time for transaction in transactions]
-    around = hours(min(moments) - CONFLICT_WINDOW, max(moments) + CONFLICT_WINDOW)
-    if len(around) <= _FEW_HOURS:
-        ids = [transaction.transaction_id for transaction in transactions]
-        by_hour = dict.fromkeys(around, ids)
-    else:
-        by_hour = {}
-        for transaction in transactions:
-            moment = transaction.event_time
-            for hour in hours(moment - CONFLICT_WINDOW, moment + CONFLICT_WINDOW):
-                by_hour.setdefault(hour, []).append(transaction.transaction_id)
-    tables.known({hour.date() for hour in by_hour})
-    together: dict[tuple[LedgerTable, int], list[datetime]] = {}
-    for hour, wanted in by_hour.items():
-        table = tables.of(hour.date())
-        if table is not None:
-            together.setdefault((table, id(wanted)), []).append(hour)
-    for (table, _), of_hours in together.items():
-        yield table, of_hours, by_hour[of_hours[0]]
+) -> Iterator[tuple[LedgerTable, list[str], list[int]]]:
+    """Tables, the ids to look for there, and the hour of each: at least all that may be near."""
+    ids = [transaction.transaction_id for transaction in transactions]
+    seconds = np.fromiter((t.event_time.timestamp() for t in transactions), np.float64, len(ids))
+    hours = (seconds // 3600).astype(np.int64)
+    first, last = (hours - CONFLICT_HOURS) * 3600, (hours + CONFLICT_HOURS + 1) * 3600
+    days = np.unique(np.concatenate([first, last]) // _DAY)
+    for table in tables.known([date.fromordinal(EPOCH_DAY + int(day)) for day in days]):
+        begin, end = midnight(table.first).timestamp(), midnight(table.until).timestamp()
+        rows = np.flatnonzero((last > begin) & (first < end)).tolist()
+        chosen = ids if len(rows) == len(ids) else [ids[row] for row in rows]
+        yield table, chosen, hours[rows].tolist()
