@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import checkpoint, ledger
+from fraudwatch.casework import checkpoint, ledger, offsets
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.models import Snapshot, StreamOffset
 from fraudwatch.casework.offsets import Advance
@@ -48,18 +48,15 @@ def state_kept() -> None:
 
 def no_compare_and_set() -> None:
     """Offsets are set, whatever they were."""
-    original = checkpoint.advance
+    original = offsets.advance
 
     def advance(session: Session, topic: str, moves: Sequence[Advance], now: datetime) -> None:
-        found = dict(
-            session.execute(
-                select(StreamOffset.partition, StreamOffset.next_offset).where(
-                    StreamOffset.topic == topic
-                )
+        rows = session.execute(
+            select(StreamOffset.partition, StreamOffset.next_offset).where(
+                StreamOffset.topic == topic
             )
-            .tuples()
-            .all()
         )
+        found = {row.partition: row.next_offset for row in rows}
         blind = [replace(move, expected=found[move.partition]) for move in moves]
         original(session, topic, blind, now)
 
@@ -98,7 +95,8 @@ def marked_unpublished() -> None:
     """What an earlier failure left unpublished counts as published."""
 
     def publish_backlog(self: ForwardPath) -> None:
-        for _, held in self.memory.items():
+        for partition in self.memory.partitions():
+            held = self.memory[partition]
             held.published_offset = held.next_offset
 
     _plant(ForwardPath, "publish_backlog", publish_backlog)

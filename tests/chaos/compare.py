@@ -189,18 +189,10 @@ class Reader:
         """Each snapshot, the newest first: does it lead to the same state as the ledger alone?"""
         wrong, count = [], 0
         with self.sessions() as session:
-            while newest := dict(
-                session.execute(
-                    select(Snapshot.partition, func.max(Snapshot.next_offset)).group_by(
-                        Snapshot.partition
-                    )
-                )
-                .tuples()
-                .all()
-            ):
+            while newest := _newest(session):
                 for partition, state in self._load(session).items():
                     if state != expected[partition]:
-                        wrong.append(f"snapshot of {partition} at {newest.get(partition)} misleads")  # type: ignore[call-overload]
+                        wrong.append(f"snapshot of {partition} at {newest} misleads")
                 for partition, offset in newest.items():
                     count += 1
                     session.execute(
@@ -270,6 +262,13 @@ class Reader:
                 + ("" if missing or extra else ", and another order")
             )
         return wrong
+
+
+def _newest(session: Session) -> dict[int, int]:
+    """The offset of each partition's newest snapshot."""
+    newest = func.max(Snapshot.next_offset).label("newest")
+    rows = session.execute(select(Snapshot.partition, newest).group_by(Snapshot.partition))
+    return {row.partition: row.newest for row in rows}
 
 
 def compare(mine: Reader, reference: Reader) -> Found:

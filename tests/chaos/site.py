@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import db, models_registry, profile_store
@@ -31,6 +31,7 @@ class Site:
         self.folder.chmod(0o755)
         self.broker: Broker | None = None
         self._nursery: Nursery | None = None
+        self._engines: dict[str, Engine] = {}
         self.postgres = Postgres(self.folder / "pg")
         self.proxy = Proxy(self.postgres.socket)
         try:
@@ -75,16 +76,22 @@ class Site:
         self._administer(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         return name
 
-    def drop_database(self, name: str) -> None:
-        self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+    def drop_database(self, database: str) -> None:
+        if engine := self._engines.pop(database, None):
+            engine.dispose()
+        self._administer(f"DROP DATABASE {database} WITH (FORCE)")
 
     def sessions(self, database: str) -> sessionmaker[Session]:
         """Straight to the server, past the proxy."""
-        return db.session_factory(db.open_engine(self.postgres.url(database), pool_size=2))
+        if database not in self._engines:
+            self._engines[database] = db.open_engine(self.postgres.url(database), pool_size=2)
+        return db.session_factory(self._engines[database])
 
     def close(self) -> None:
         if self._nursery is not None:
             self._nursery.close()
+        for engine in self._engines.values():
+            engine.dispose()
         self.proxy.close()
         self.postgres.close()
         if self.broker is not None:
