@@ -35,6 +35,7 @@ from fraudwatch.clock import FixedClock
 from fraudwatch.domain.decision import Versions
 from fraudwatch.domain.transaction import Transaction, encode
 from fraudwatch.features.catalogue import FeatureSpec
+from fraudwatch.features.columns import from_transactions
 from streams.arrivals import Arrivals
 
 PARTITIONS = 4
@@ -133,7 +134,7 @@ class Installation:
             with self.sessions() as session:
                 reject_repeats(session, arrivals, self.tables)
             self.tables.prepare(
-                ledger.days_of(scored.transactions),
+                ledger.days_of(scored.time_us),
                 [(p, scored.offsets[0], scored.offsets[-1] + 1) for p in range(PARTITIONS)],
             )
             with self.sessions.begin() as session:
@@ -179,6 +180,7 @@ class Installation:
             partitions=partitions,
             offsets=offsets,
             transactions=transactions,
+            time_us=from_transactions(transactions, SPEC).time_us,
             payloads=payloads,
             features=features,
             features_version=SPEC.version,
