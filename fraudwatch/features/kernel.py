@@ -78,6 +78,7 @@ LARGEST_SCALE = 10_000  # unit of amounts to try first
 _MIXER = 2_654_435_761
 _UNMIXER = pow(_MIXER, -1, 2**32)
 _STEP = 0x9E3779B1
+_WEEKS = sum(1 << days for days in range(0, 35, 7))
 
 DONE, SHORT_OF_ACCOUNTS, SHORT_OF_SLABS, SHORT_OF_BUSY, SHORT_OF_STORE = range(5)
 
@@ -242,41 +243,40 @@ def _walk(pools, record, latest, time, amount, keys, codes, windows, past):  # t
     total = top = amount
     past_top = below = same_hour = same_weekday = squares = np.int64(0)
     until_midnight = DAY - 1 - time % DAY
-    newest = np.int64(NEVER)
+    newest = base + unit * bits.get(words, at, times)
     j = position - 1
     for window in range(len(WINDOWS)):
         bound = max(time - WINDOWS[window], floor)
         while j >= 0:
-            t = base + unit * bits.get(words, at, times)
+            row = words[at >> 3] >> (at & 7)
+            t = base + unit * (row & times)
             if t <= bound:
                 break
-            newest = max(newest, t)
-            x = scale * bits.get(words, at + amount_at, amounts)
+            if stride <= bits.WORD:
+                x, merchant = row >> amount_at & amounts, row >> merchant_at & merchant_mask
+                country, device = row >> country_at & country_mask, row >> device_at & device_mask
+            else:
+                x = bits.get(words, at + amount_at, amounts)
+                merchant = bits.get(words, at + merchant_at, merchant_mask)
+                country = bits.get(words, at + country_at, country_mask)
+                device = bits.get(words, at + device_at, device_mask)
+            x *= scale
             total += x
             past_top = max(past_top, x)
             squares += x * x
             below += (x < amount) + (x <= amount)
-            age = time - t
-            days = age // DAY
-            rest = age - days * DAY
-            same_hour += rest <= HOUR or rest >= DAY - HOUR
+            days = np.int64(np.uint64(time - t) // np.uint64(DAY))
+            rest = time - t - days * DAY
+            same_hour += (rest <= HOUR) | (rest >= DAY - HOUR)
             days += (until_midnight + rest) >= DAY  # midnights between
-            same_weekday += days % 7 == 0
-            if merchant_mask:
-                code = bits.get(words, at + merchant_at, merchant_mask)
-                if code and marks[0, code] != stamp:
-                    marks[0, code] = stamp
-                    merchants += 1
-            if country_mask:
-                code = bits.get(words, at + country_at, country_mask)
-                if code and marks[1, code] != stamp:
-                    marks[1, code] = stamp
-                    countries += 1
-            if device_mask:
-                code = bits.get(words, at + device_at, device_mask)
-                if code and marks[2, code] != stamp:
-                    marks[2, code] = stamp
-                    devices += 1
+            same_weekday += (_WEEKS >> days) & 1
+            merchants += (merchant != 0) & (marks[0, merchant] != stamp)
+            marks[0, merchant] = stamp
+            if country_mask | device_mask:
+                countries += (country != 0) & (marks[1, country] != stamp)
+                marks[1, country] = stamp
+                devices += (device != 0) & (marks[2, device] != stamp)
+                marks[2, device] = stamp
             j -= 1
             at -= stride
         top = max(top, past_top)
@@ -310,17 +310,21 @@ def _walk(pools, record, latest, time, amount, keys, codes, windows, past):  # t
 def _join_in_place(pools, record, time, amount, keys, codes, joins, spot):  # type: ignore[no-untyped-def]
     """Add a row as the newest, and what it tells of entries, if all of it fits. Else do nothing."""
     words, ints = pools.words, pools.ints
-    entries, offset = np.int64(record.entries), time - record.origin
+    entries = np.int64(record.entries)
     if record.size == NOWHERE or record.rows == record.row_room or not joins:
         return False
     if (spot[0] != NEVER) != (record.located != 0):
         return False
-    if time < record.base or offset < 0 or (time - record.base) % record.unit:
+    if time < record.base or time < record.origin:
         return False
-    if amount % record.scale or bits.width(amount // record.scale) > record.amount_bits:
+    moment = bits.units(time - record.base, record.unit)
+    if moment * record.unit != time - record.base or moment >> record.time_bits:
         return False
-    unit = np.int64(record.unit)
-    if (time - record.base) // unit >> record.time_bits or offset // unit >> record.seen_bits:
+    money = bits.scaled(amount, record.scale)
+    if money * record.scale != amount or money >> record.amount_bits:
+        return False
+    seen = bits.units(time - record.origin, record.unit)
+    if seen >> record.seen_bits:
         return False
     for d in range(6):
         if keys[d] and codes[d] == 0:
@@ -345,9 +349,9 @@ def _join_in_place(pools, record, time, amount, keys, codes, joins, spot):  # ty
             place = at + (codes[d] - 1) * width
             if codes[d] > record.entries:
                 ints[keys_at + codes[d] - 1] = keys[d]
-                bits.put(words, place, mask, offset // unit)
-            elif bits.get(words, place, mask) < offset // unit:
-                bits.put(words, place, mask, offset // unit)
+                bits.put(words, place, mask, seen)
+            elif bits.get(words, place, mask) < seen:
+                bits.put(words, place, mask, seen)
     record.entries = entries
     row = bits.rows_at(record, segment) + np.int64(record.rows) * bits.row_bits(record)
     bits.put_row(words, record, row, time, amount, codes[0], codes[3], codes[4])
