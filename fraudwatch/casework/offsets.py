@@ -156,6 +156,9 @@ def mark_published(session: Session, topic: str, published: Mapping[int, int]) -
 
 def gaps_of(batch: RecordBatch, expected: int) -> list[Gap]:
     """The offsets between `expected` and the batch's end that hold no message."""
+    whole = len(batch) == batch.next_offset - batch.first_offset
+    if whole and batch.first_offset <= expected and not batch.damaged:
+        return []
     gaps = []
     if batch.first_offset > expected:
         gaps.append(Gap(batch.partition, expected, batch.first_offset, "expired"))
