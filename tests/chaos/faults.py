@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tests.chaos.postgres import empty, fill
-from tests.chaos.trial import ZOMBIE_SECONDS, Trial
+from tests.chaos.trial import PATIENCE, ZOMBIE_SECONDS, Trial
 
 FIRE_SECONDS = 3.0
 HOURS = 3600.0
@@ -72,9 +72,9 @@ class Faults:
         return self._at_point(fault, "term")
 
     def _any(self, fault: Fault, number: int, done: str) -> str:
+        # Shortly after other faults nobody may be there: a fault that hits nobody is none.
+        self._trial.wait(lambda: bool(self._trial.awake()), PATIENCE, "a worker is awake")
         awake = self._trial.awake()
-        if not awake:
-            return "nobody was awake"
         member = awake[int(fault.chance * len(awake))]
         self._trial.signal(member, number)
         return f"{member.slot} {done}"
