@@ -1,14 +1,17 @@
-"""A file of transactions through everything: Kafka, workers, PostgreSQL, with a worker killed.
+"""A file of transactions through everything: Kafka, workers, PostgreSQL, with faults.
 
 ``python -m benchmarks.whole_run FILE --mapping M`` starts a broker and an embedded database of
 its own in a temporary folder, trains a model on the file's first rows, publishes the file, works
-it off with two workers in one group, kills one with SIGKILL midway, starts it again, and ends with
-`fraudwatch verify`. Prints rates and the workers' CPU per row. Exits 1 unless verify says ok.
+it off with two workers in one group, and ends with `fraudwatch verify`. Every `--fault-every`
+seconds something fails, in turn: a worker is killed with SIGKILL, frozen, the broker is killed, a
+worker is told to stop; each comes back two seconds later. Prints rates and the workers' CPU per
+row. Exits 1 unless verify says ok.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import secrets
@@ -17,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -33,6 +37,10 @@ from tests.kafka_broker import Broker
 TRAINING_ROWS = 150_000
 CALIBRATION_SHARE = 0.3
 PATIENCE_SECONDS = 600.0
+AWAY_SECONDS = 2.0
+
+Fault = tuple[str, Callable[[], object]]
+"""What was done, and how it is made good."""
 
 
 class Run:
@@ -78,6 +86,14 @@ class Run:
         process.kill()
         self._reap(process)
         return process.pid
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a process of this run."""
+        self._workers[name].send_signal(number)
+
+    def wait(self, name: str) -> None:
+        """Until a process that was told to stop has ended."""
+        self._reap(self._workers[name])
 
     def stop(self) -> None:
         """End what still runs, by its id."""
@@ -125,7 +141,7 @@ def main() -> int:
     parser.add_argument("--mapping", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--no-kill", action="store_true", help="leave all workers alive")
+    parser.add_argument("--fault-every", type=float, default=10, help="seconds; 0: no faults")
     options = parser.parse_args()
     mapping = Mapping.load(options.mapping)
 
@@ -150,7 +166,7 @@ def main() -> int:
             if published.returncode:
                 print(published.stdout)
                 return 1
-            report = work(run, engine, options, total)
+            report = work(run, broker, engine, options, total)
             report["publish_rows_per_second"] = round(total / publishing)
             run.stop()
             report["worker_cpu_us_per_row"] = round(run.cpu_seconds / total * 1e6, 1)
@@ -165,33 +181,79 @@ def main() -> int:
             stop_embedded(folder / "data")
 
 
-def work(run: Run, engine: Engine, options: argparse.Namespace, total: int) -> dict[str, object]:
+class Faults:
+    """What fails next, and what comes back."""
+
+    def __init__(self, run: Run, broker: Broker, every: float) -> None:
+        self._run, self._broker, self._every = run, broker, every
+        self._kinds = itertools.cycle(
+            [self._kill_worker, self._freeze_worker, self._kill_broker, self._stop_worker]
+        )
+        self._due = time.monotonic() + every
+        self._back: tuple[float, Callable[[], object]] | None = None
+        self.caused = 0
+
+    def step(self) -> None:
+        """Cause a fault that is due; bring back what failed two seconds ago."""
+        now = time.monotonic()
+        if self._back and now >= self._back[0]:
+            self._back[1]()
+            self._back = None
+        elif self._every and self._back is None and now >= self._due:
+            name, back = next(self._kinds)()
+            print(f"fault: {name}", flush=True)
+            self.caused += 1
+            self._back = now + AWAY_SECONDS, back
+            self._due = now + self._every
+
+    def end(self) -> None:
+        """Bring back what is still away."""
+        if self._back:
+            self._back[1]()
+            self._back = None
+
+    def _kill_worker(self) -> Fault:
+        self._run.kill("worker-0")
+        return "worker-0 killed", lambda: self._run.start("worker-0", "worker")
+
+    def _freeze_worker(self) -> Fault:
+        self._run.signal("worker-0", signal.SIGSTOP)
+        return "worker-0 frozen", lambda: self._run.signal("worker-0", signal.SIGCONT)
+
+    def _kill_broker(self) -> Fault:
+        self._broker.kill()
+        return "broker killed", self._broker.start
+
+    def _stop_worker(self) -> Fault:
+        self._run.signal("worker-0", signal.SIGTERM)
+        self._run.wait("worker-0")
+        return "worker-0 stopped", lambda: self._run.start("worker-0", "worker")
+
+
+def work(
+    run: Run, broker: Broker, engine: Engine, options: argparse.Namespace, total: int
+) -> dict[str, object]:
     """Work the topic off; returns figures."""
     for number in range(options.workers):
         run.start(f"worker-{number}", "worker")
-    killed_at: float | None = None
-    restarted = False
     began = first_row = None
     started = time.monotonic()
-    while (done := decided(engine)) < total:
-        now = time.monotonic()
-        if now - started > PATIENCE_SECONDS + total / 1000:
-            raise SystemExit(f"gave up: {done} of {total} after {now - started:.0f} s")
-        if done and began is None:
-            began, first_row = now, done
-        if not options.no_kill and killed_at is None and done > total / 2:
-            victim = run.kill("worker-0")
-            killed_at = now
-            print(f"killed worker-0 (process {victim}) at {done} of {total}", flush=True)
-        if killed_at is not None and not restarted and now - killed_at > 5:
-            run.start("worker-0", "worker")
-            restarted = True
-            print("started worker-0 again", flush=True)
-        time.sleep(0.5)
-    ended = time.monotonic()
-    seconds = ended - (began or started)
+    faults = Faults(run, broker, options.fault_every)
+    try:
+        while (done := decided(engine)) < total:
+            now = time.monotonic()
+            if now - started > PATIENCE_SECONDS + total / 1000:
+                raise SystemExit(f"gave up: {done} of {total} after {now - started:.0f} s")
+            if done and began is None:
+                began, first_row = now, done
+            faults.step()
+            time.sleep(0.25)
+    finally:
+        faults.end()
+    seconds = time.monotonic() - (began or started)
     return {
         "rows": total,
+        "faults": faults.caused,
         "seconds": round(seconds, 1),
         "rows_per_second": round((total - (first_row or 0)) / seconds),
     }
