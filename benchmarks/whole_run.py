@@ -248,9 +248,9 @@ def work(
                 began, first_row = now, done
             faults.step()
             time.sleep(0.25)
+        seconds = time.monotonic() - (began or started)
     finally:
         faults.end()
-    seconds = time.monotonic() - (began or started)
     return {
         "rows": total,
         "faults": faults.caused,
