@@ -1,57 +1,83 @@
 """A worker's memory: for each partition it owns, the past of its accounts.
 
-Loaded from the newest snapshot that fits, then brought up to date with the ledger rows after it;
-written as a snapshot now and then, so that a restart need not replay years.
+Loaded from the newest snapshots that fit, then brought up to date with the ledger rows after them;
+written as snapshots part by part (`casework.snapshots`), so that a restart need not replay years
+and writing never holds up the stream for long.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import ItemsView, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select, text
-from sqlalchemy.dialects.postgresql import insert as upsert
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import dead_letter_limits, deciders, layouts, ledger, offsets
+from fraudwatch.casework import dead_letter_limits, deciders, layouts, ledger, offsets, snapshots
 from fraudwatch.casework.deciders import Deciding
 from fraudwatch.casework.layouts import Layout
 from fraudwatch.casework.ledger import stored
-from fraudwatch.casework.models import Snapshot, StreamOffset
+from fraudwatch.casework.models import StreamOffset
 from fraudwatch.casework.offsets import Position
-from fraudwatch.errors import BundleError, Fenced
+from fraudwatch.casework.snapshots import NONE, PARTS, Loaded
+from fraudwatch.errors import Fenced
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_transactions
 from fraudwatch.features.state import AccountState
 from fraudwatch.regroup import at_base
-from fraudwatch.telemetry import SNAPSHOT_OFFSET
+from fraudwatch.telemetry import SNAPSHOT_OFFSET, SNAPSHOT_ROWS, SNAPSHOT_WRITTEN
 from streams.dead_letters import DeadLetterGuard
 from streams.source import RecordBatch
 
 log = logging.getLogger(__name__)
 
-_SNAPSHOTS_KEPT = 2
+_TURN_ACCOUNTS = 4_096
+"""So many accounts, or one part, are written at a time: it takes some hundredths of a second."""
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True)
 class PartitionMemory:
-    """One partition: its accounts' past as it stands before `next_offset`."""
+    """One partition: its accounts' past as it stands before `next_offset`.
+
+    Of each part of it: at which offset its newest snapshot stands, how many ledger rows came since,
+    and when it was written (seconds since 1970; all are 0 without one).
+    """
 
     state: AccountState
     guard: DeadLetterGuard
     next_offset: int
     published_offset: int
     marked_offset: int
-    rows_since_snapshot: int
     generation: int = 0
     decided_by: Deciding | None = None
+    part_offsets: Ints = field(default_factory=lambda: np.zeros(PARTS, dtype=np.int64))
+    part_rows: Ints = field(default_factory=lambda: np.zeros(PARTS, dtype=np.int64))
+    part_written: NDArray[np.float64] = field(default_factory=lambda: np.zeros(PARTS))
+
+    @property
+    def rows_since_snapshot(self) -> int:
+        """Ledger rows since the snapshot of the part that waits longest."""
+        return int(self.part_rows.max())
 
     def advanced(self, next_offset: int, rows: int) -> None:
         """A batch with that many ledger rows has been committed."""
         self.next_offset = next_offset
-        self.rows_since_snapshot += rows
+        self.part_rows += rows
+
+    def turn(self, rows: int) -> list[int]:
+        """The parts to write now, so that each is written every `rows` rows, or every so many as
+        there are accounts if these are more: no row costs more than writing one account."""
+        every = max(rows, len(self.state))
+        parts = min(PARTS, max(1, PARTS * _TURN_ACCOUNTS // max(1, len(self.state))))
+        if self.part_rows.min() * PARTS < every * parts:
+            return []
+        longest_first = np.argsort(-self.part_rows, kind="stable")
+        return [int(part) for part in longest_first[:parts]]
 
     def begins_at(self, batch: RecordBatch) -> int | None:
         """The first offset there is, when nothing was ever read and earlier messages are gone."""
@@ -99,14 +125,9 @@ class Memory:
         deciding = deciders.latest(session, found)
         starts = self._starts(session, found, spec)
         for partition, position in sorted(found.items()):
-            start, state = starts[partition]
-            rows = 0
-            for chunk in ledger.replay(session, partition, start, position.next_offset):
-                columns = from_transactions([stored(past.payload) for past in chunk], spec)
-                state.absorb(columns)
-                rows += len(chunk)
-            self._of[partition] = PartitionMemory(
-                state,
+            loaded = starts[partition]
+            memory = PartitionMemory(
+                loaded.state,
                 dead_letter_limits.guard(
                     session,
                     self._topic,
@@ -118,16 +139,20 @@ class Memory:
                 position.next_offset,
                 position.published_offset,
                 position.published_offset,
-                rows,
                 position.generation,
                 deciding.get(partition),
+                loaded.starts,
+                part_written=loaded.written,
             )
+            rows = self._replay(session, partition, memory)
+            self._of[partition] = memory
+            self._tell(partition)
             log.info(
                 "partition loaded",
                 extra={
                     "data": {
                         "partition": partition,
-                        "snapshot": start,
+                        "snapshot": int(loaded.starts.min()),
                         "next_offset": position.next_offset,
                         "replayed": rows,
                     }
@@ -135,64 +160,60 @@ class Memory:
             )
         return {partition: position.next_offset for partition, position in found.items()}
 
+    def _replay(self, session: Session, partition: int, memory: PartitionMemory) -> int:
+        """Let ledger rows join the parts that do not know of them yet; returns how many came."""
+        starts, rows = memory.part_offsets, 0
+        for chunk in ledger.replay(session, partition, int(starts.min()), memory.next_offset):
+            columns = from_transactions([stored(past.payload) for past in chunk], memory.state.spec)
+            reached = np.array([past.offset for past in chunk])
+            fresh = reached >= starts[snapshots.part_of(columns)]
+            memory.state.absorb(columns if fresh.all() else columns.take(fresh))
+            memory.part_rows += len(chunk) - np.searchsorted(reached, starts)
+            rows += len(chunk)
+        return rows
+
     def _starts(
         self, session: Session, found: Mapping[int, Position], spec: FeatureSpec
-    ) -> dict[int, tuple[int, AccountState]]:
-        """Where the replay of each partition begins: at its newest sound snapshot, or else where
-        the topic's layout begins, with the accounts that live in the partition since then."""
+    ) -> dict[int, Loaded]:
+        """Where the replay of each partition begins: at the newest sound snapshot of each part, or
+        else where the topic's layout begins, with the accounts that live there since then."""
         bases = self.layout.bases if self.layout is not None else dict.fromkeys(found, 0)
         starts = {
-            partition: self._newest(session, partition, bases[partition], position, spec)
+            partition: snapshots.load(
+                session, partition, bases[partition], position.next_offset, spec
+            )
             for partition, position in found.items()
         }
-        without = [partition for partition, start in starts.items() if start is None]
+        without = [partition for partition, loaded in starts.items() if loaded.missing]
         grown = self.layout is not None and self.layout.generation > 0
         states = at_base(session, self.layout, without, spec) if self.layout and grown else {}
-        return {
-            partition: start or (bases[partition], states.get(partition) or AccountState(spec))
-            for partition, start in starts.items()
-        }
-
-    def _newest(
-        self, session: Session, partition: int, base: int, position: Position, spec: FeatureSpec
-    ) -> tuple[int, AccountState] | None:
-        """The newest sound snapshot at `base` or after it."""
-        snapshots = session.execute(
-            select(Snapshot.next_offset, Snapshot.sha256, Snapshot.data)
-            .where(
-                Snapshot.partition == partition,
-                Snapshot.next_offset >= base,
-                Snapshot.next_offset <= position.next_offset,
-                Snapshot.features_version == spec.version,
-            )
-            .order_by(Snapshot.next_offset.desc())
-        )
-        for row in snapshots:
-            if hashlib.sha256(row.data).hexdigest() != row.sha256:
-                fault = "its hash does not match"
-            else:
-                try:
-                    return row.next_offset, AccountState.load(bytes(row.data), spec)
-                except BundleError as error:
-                    fault = str(error)
-            log.error(
-                "damaged snapshot; using the one before it",
-                extra={"data": {"partition": partition, "at": row.next_offset, "fault": fault}},
-            )
-        return None
+        for partition in without:
+            loaded = starts[partition]
+            for part in loaded.missing if partition in states else ():
+                loaded.state.add(states[partition].dump(part, PARTS))
+            loaded.starts[loaded.starts == NONE] = bases[partition]
+        return starts
 
     def drop(self, partitions: Iterable[int]) -> None:
         """Forget partitions that another worker owns now."""
         for partition in partitions:
             self._of.pop(partition, None)
-            SNAPSHOT_OFFSET.remove(str(partition))
+            for series in (SNAPSHOT_OFFSET, SNAPSHOT_ROWS, SNAPSHOT_WRITTEN):
+                series.remove(str(partition))
 
     def due(self, rows: int) -> list[int]:
-        """Partitions with that many rows or more since their last snapshot."""
-        return sorted(p for p, memory in self._of.items() if memory.rows_since_snapshot >= rows)
+        """Partitions with parts to write, so that each is written every `rows` rows."""
+        for partition in self._of:
+            self._tell(partition)
+        return sorted(p for p, memory in self._of.items() if memory.turn(rows))
 
-    def save(self, session: Session, partition: int) -> None:
-        """Write a snapshot, if the partition is still this worker's; keep the newest two.
+    def unsaved(self) -> list[int]:
+        """Partitions that snapshots do not tell all of."""
+        return sorted(p for p, memory in self._of.items() if memory.rows_since_snapshot)
+
+    def save(self, session: Session, partition: int, rows: int = 0) -> None:
+        """Write the parts whose turn it is (all by default), if the partition is still this
+        worker's; keep the newest two of each.
 
         Raises `Fenced` when another worker has moved the partition's offset, or the topic grew.
         """
@@ -204,33 +225,18 @@ class Memory:
         ).one_or_none()
         if at is None or tuple(at) != (memory.next_offset, memory.generation):
             raise Fenced(frozenset({partition}))
-        data = memory.state.dump()
-        sha256 = hashlib.sha256(data).hexdigest()
-        values = {
-            "features_version": memory.state.spec.version,
-            "sha256": sha256,
-            "data": data,
-        }
-        session.execute(
-            upsert(Snapshot)
-            .values(partition=partition, next_offset=memory.next_offset, **values)
-            .on_conflict_do_update(
-                index_elements=[Snapshot.partition, Snapshot.next_offset], set_=values
-            )
-        )
-        kept = (
-            select(Snapshot.next_offset)
-            .where(Snapshot.partition == partition)
-            .order_by(Snapshot.next_offset.desc())
-            .limit(_SNAPSHOTS_KEPT)
-        )
-        session.execute(
-            delete(Snapshot).where(
-                Snapshot.partition == partition, Snapshot.next_offset.not_in(kept)
-            )
-        )
-        memory.rows_since_snapshot = 0
-        SNAPSHOT_OFFSET.labels(str(partition)).set(memory.next_offset)
+        parts = memory.turn(rows) if rows else list(range(PARTS))
+        written = snapshots.write(session, partition, memory.next_offset, memory.state, parts)
+        memory.part_offsets[parts] = memory.next_offset
+        memory.part_rows[parts] = 0
+        memory.part_written[parts] = written.timestamp()
+        self._tell(partition)
+
+    def _tell(self, partition: int) -> None:
+        memory, label = self._of[partition], str(partition)
+        SNAPSHOT_OFFSET.labels(label).set(int(memory.part_offsets.min()))
+        SNAPSHOT_ROWS.labels(label).set(memory.rows_since_snapshot)
+        SNAPSHOT_WRITTEN.labels(label).set(float(memory.part_written.min()))
 
     def unmarked(self) -> dict[int, int]:
         """Published offsets that the database does not know of yet."""

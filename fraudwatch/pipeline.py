@@ -160,14 +160,15 @@ class ForwardPath:
             self._relay()
         if self._prepared is None:
             self._read_steering(_STEERING_SECONDS / 2)  # here, where nobody waits
-            self._snapshot(self.memory.due(self._settings.snapshot_rows))
+            rows = self._settings.snapshot_rows
+            self._snapshot(self.memory.due(rows), rows)
 
     def close(self) -> None:
         """After the last batch: leave a snapshot, so that the next start need not replay."""
         self._relay()
         if self._prepared is None:
             self._mark()
-            self._snapshot(self.memory.due(1))
+            self._snapshot(self.memory.unsaved())
 
     # -- computing a batch ------------------------------------------------------------------
 
@@ -413,11 +414,11 @@ class ForwardPath:
             if not outbox.drain(self._sessions, self._publisher):
                 self._relayed = self._monotonic()
 
-    def _snapshot(self, partitions: Iterable[int]) -> None:
+    def _snapshot(self, partitions: Iterable[int], rows: int = 0) -> None:
         for partition in partitions:
             started = self._monotonic()
             with connect_errors(), self._sessions.begin() as session:
-                self.memory.save(session, partition)
+                self.memory.save(session, partition, rows)
             self._stage("snapshot", started)
 
     def _read_steering(self, seconds: float = _STEERING_SECONDS) -> Policy:

@@ -133,7 +133,9 @@ class Settings(BaseSettings):
         300, ge=0, description="How far ahead of our clock an event time may be."
     )
     snapshot_rows: int = Field(
-        200_000, ge=1, description="Rows between two snapshots of a partition's account state."
+        200_000,
+        ge=1,
+        description="Rows between two snapshots of an account's state; at least one per account.",
     )
     ask_wait_ms: int = Field(
         300,

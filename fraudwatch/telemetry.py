@@ -94,7 +94,20 @@ PUBLISHED = Counter(
 )
 SNAPSHOT_OFFSET = Gauge(
     "fraudwatch_snapshot_offset",
-    "Offset that the newest snapshot of account state stands at.",
+    "Offset that account state is replayed from after a restart.",
+    ["partition"],
+    registry=REGISTRY,
+)
+SNAPSHOT_ROWS = Gauge(
+    "fraudwatch_snapshot_behind_rows",
+    "Transactions since the oldest part of the snapshot of account state was written.",
+    ["partition"],
+    registry=REGISTRY,
+)
+SNAPSHOT_WRITTEN = Gauge(
+    "fraudwatch_snapshot_timestamp_seconds",
+    "When the oldest part of the snapshot of account state was written, in seconds since 1970; "
+    "0 for never. Its age is `time()` less this.",
     ["partition"],
     registry=REGISTRY,
 )

@@ -126,11 +126,13 @@ class DeadLetterAccept(Base):
 
 
 class Snapshot(Base):
-    """Account state of one partition, as it stands before `next_offset`."""
+    """Account state of one of `parts` parts of a partition, as it stands before `next_offset`."""
 
     __tablename__ = "snapshots"
     partition: Mapped[int] = mapped_column(Integer, primary_key=True)
+    part: Mapped[int] = mapped_column(Integer, primary_key=True)
     next_offset: Mapped[int] = mapped_column(primary_key=True)
+    parts: Mapped[int] = mapped_column(Integer)
     features_version: Mapped[str]
     sha256: Mapped[str]
     data: Mapped[bytes]
