@@ -22,7 +22,7 @@ install: $(VENV)/installed ## make .venv with .venv/bin/fraudwatch
 develop: $(VENV)/developing ## the same, with what tests and checks need
 
 test: develop ## all tests; with Java and Maven also those on a real Apache Kafka
-	$(BIN)/pytest -m "not soak" $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: develop ## style, types, import directions, documentation
 	$(BIN)/ruff check .
