@@ -8,7 +8,7 @@ and writing never holds up the stream for long.
 from __future__ import annotations
 
 import logging
-from collections.abc import ItemsView, Iterable, Mapping
+from collections.abc import ItemsView, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -201,19 +201,21 @@ class Memory:
             for series in (SNAPSHOT_OFFSET, SNAPSHOT_ROWS, SNAPSHOT_WRITTEN):
                 series.remove(str(partition))
 
-    def due(self, rows: int) -> list[int]:
-        """Partitions with parts to write, so that each is written every `rows` rows."""
+    def due(self, rows: int) -> dict[int, list[int]]:
+        """Parts to write now, by partition, so that each is written every `rows` rows."""
         for partition in self._of:
             self._tell(partition)
-        return sorted(p for p, memory in self._of.items() if memory.turn(rows))
+        turns = {partition: memory.turn(rows) for partition, memory in sorted(self._of.items())}
+        return {partition: parts for partition, parts in turns.items() if parts}
 
-    def unsaved(self) -> list[int]:
-        """Partitions that snapshots do not tell all of."""
-        return sorted(p for p, memory in self._of.items() if memory.rows_since_snapshot)
+    def unsaved(self) -> dict[int, list[int]]:
+        """Parts since whose snapshot rows have come, by partition."""
+        behind = {p: np.flatnonzero(m.part_rows).tolist() for p, m in sorted(self._of.items())}
+        return {partition: parts for partition, parts in behind.items() if parts}
 
-    def save(self, session: Session, partition: int, rows: int = 0) -> None:
-        """Write the parts whose turn it is (all by default), if the partition is still this
-        worker's; keep the newest two of each.
+    def save(self, session: Session, partition: int, parts: Sequence[int] = range(PARTS)) -> None:
+        """Write snapshots of parts (all by default), if the partition is still this worker's; keep
+        the newest two of each.
 
         Raises `Fenced` when another worker has moved the partition's offset, or the topic grew.
         """
@@ -225,11 +227,11 @@ class Memory:
         ).one_or_none()
         if at is None or tuple(at) != (memory.next_offset, memory.generation):
             raise Fenced(frozenset({partition}))
-        parts = memory.turn(rows) if rows else list(range(PARTS))
         written = snapshots.write(session, partition, memory.next_offset, memory.state, parts)
-        memory.part_offsets[parts] = memory.next_offset
-        memory.part_rows[parts] = 0
-        memory.part_written[parts] = written.timestamp()
+        chosen = np.array(parts)
+        memory.part_offsets[chosen] = memory.next_offset
+        memory.part_rows[chosen] = 0
+        memory.part_written[chosen] = written.timestamp()
         self._tell(partition)
 
     def _tell(self, partition: int) -> None:

@@ -20,7 +20,7 @@ fenced partitions are dropped and loaded anew; any other error ends the process.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -160,8 +160,7 @@ class ForwardPath:
             self._relay()
         if self._prepared is None:
             self._read_steering(_STEERING_SECONDS / 2)  # here, where nobody waits
-            rows = self._settings.snapshot_rows
-            self._snapshot(self.memory.due(rows), rows)
+            self._snapshot(self.memory.due(self._settings.snapshot_rows))
 
     def close(self) -> None:
         """After the last batch: leave a snapshot, so that the next start need not replay."""
@@ -414,11 +413,11 @@ class ForwardPath:
             if not outbox.drain(self._sessions, self._publisher):
                 self._relayed = self._monotonic()
 
-    def _snapshot(self, partitions: Iterable[int], rows: int = 0) -> None:
-        for partition in partitions:
+    def _snapshot(self, wanted: Mapping[int, Sequence[int]]) -> None:
+        for partition, parts in wanted.items():
             started = self._monotonic()
             with connect_errors(), self._sessions.begin() as session:
-                self.memory.save(session, partition, rows)
+                self.memory.save(session, partition, parts)
             self._stage("snapshot", started)
 
     def _read_steering(self, seconds: float = _STEERING_SECONDS) -> Policy:

@@ -38,8 +38,10 @@ from fraudwatch.features.layout import (
     SLAB,
     SLABS,
 )
-from fraudwatch.features.spans import DAY, REMEMBER, RETAIN
+from fraudwatch.features.spans import DAY, REMEMBER, RETAIN, SECOND
 
+COARSEST = SECOND  # unit of times to try first
+LARGEST_SCALE = 10_000  # unit of amounts to try first
 WORD = 57  # bits that can be read at once from any bit on
 HEAD = 32
 SPOT = 3 * 64

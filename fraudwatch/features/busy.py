@@ -27,21 +27,12 @@ from fraudwatch.features import ordered
 from fraudwatch.features.layout import (
     AMOUNTS,
     BEGIN,
-    BUSY,
-    BUSY_ACCOUNTS,
     CLOCK,
     DIFFERENT,
     END,
     KNOWN,
     LENGTH,
     ROOM,
-    S_AMOUNT,
-    S_COUNTRY,
-    S_DEVICE,
-    S_KEY,
-    S_MERCHANT,
-    S_SEEN,
-    S_TIME,
     SLOTS,
     SQUARES,
     START,
@@ -63,7 +54,6 @@ from fraudwatch.features.spans import (
     MEAN,
     MERCHANTS,
     PAST_MAX,
-    REMEMBER,
     RETAIN,
     SAME_HOUR,
     SAME_WEEKDAY,
@@ -74,9 +64,7 @@ from fraudwatch.features.spans import (
 
 MANY = 256
 MANY_ENTRIES = 512
-_SMALLEST_ROOM = 512
-_SMALLEST_TABLE = 64
-_SLOT = 8
+SLOT = 8
 _ROWS_A_BUCKET = 32  # of the room of the history
 _BLOCK = 64
 _LONG = len(WINDOWS) - 1
@@ -96,36 +84,10 @@ def deviation(count, total, high, mixed, low):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def allocate(store, heap, numbers):  # type: ignore[no-untyped-def]
-    """Start of a piece of so many numbers (a power of two), -1 where the store must grow."""
-    size = 0
-    while (1 << size) < numbers:
-        size += 1
-    start = heap[size]
-    if start >= 0:
-        heap[size] = store[start]
-        return start
-    start = heap[0]
-    if start + numbers > len(store):
-        return np.int64(-1)
-    heap[0] = start + numbers
-    return start
-
-
-@njit(cache=True, nogil=True)
-def release(store, heap, start, numbers):  # type: ignore[no-untyped-def]
-    size = 0
-    while (1 << size) < numbers:
-        size += 1
-    store[start] = heap[size]
-    heap[size] = start
-
-
-@njit(cache=True, nogil=True)
 def slot_of(store, table, slots, key):  # type: ignore[no-untyped-def]
     """The slot of the key, or the empty one where it would go."""
     slot = (key ^ (key >> 15)) & (slots - 1)
-    while store[table + slot * _SLOT] != 0 and store[table + slot * _SLOT] != key:
+    while store[table + slot * SLOT] != 0 and store[table + slot * SLOT] != key:
         slot = (slot + 1) & (slots - 1)
     return slot
 
@@ -140,7 +102,7 @@ def code_of(store, row, dimension, i):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _enter(pools, row, window, i, sign):  # type: ignore[no-untyped-def]
+def enter(pools, row, window, i, sign):  # type: ignore[no-untyped-def]
     """Row i of the history enters a window (sign 1) or leaves it (-1)."""
     store, halves = pools.store, pools.halves
     amount = store[row[START] + row[ROOM] + i]
@@ -148,7 +110,7 @@ def _enter(pools, row, window, i, sign):  # type: ignore[no-untyped-def]
     for dimension in range(3):
         code = code_of(store, row, dimension, i)
         if code != 0:
-            at = (row[TABLE] + (code - 1) * _SLOT + 2) * 4 + window * 3 + dimension
+            at = (row[TABLE] + (code - 1) * SLOT + 2) * 4 + window * 3 + dimension
             before = np.int64(halves[at])
             halves[at] = before + sign
             if before == 0 or before + sign == 0:
@@ -176,7 +138,7 @@ def _move(pools, row, time, latest):  # type: ignore[no-untyped-def]
     floor = latest - RETAIN
     while row[END] < length and (row[END] < oldest or store[start + row[END]] <= time):
         for window in range(len(WINDOWS)):
-            _enter(pools, row, window, row[END], 1)
+            enter(pools, row, window, row[END], 1)
         row[END] += 1
     while row[END] > oldest and store[start + row[END] - 1] > time:
         row[END] -= 1
@@ -184,16 +146,16 @@ def _move(pools, row, time, latest):  # type: ignore[no-untyped-def]
             if row[BEGIN + window] > row[END]:
                 row[BEGIN + window] = row[END]
             else:
-                _enter(pools, row, window, row[END], -1)
+                enter(pools, row, window, row[END], -1)
     for window in range(len(WINDOWS)):
         bound = max(time - WINDOWS[window], floor)
         begin = row[BEGIN + window]
         while begin < row[END] and (begin < oldest or store[start + begin] <= bound):
-            _enter(pools, row, window, begin, -1)
+            enter(pools, row, window, begin, -1)
             begin += 1
         while begin > oldest and store[start + begin - 1] > bound:
             begin -= 1
-            _enter(pools, row, window, begin, 1)
+            enter(pools, row, window, begin, 1)
         row[BEGIN + window] = begin
 
 
@@ -216,7 +178,7 @@ def measure(pools, row, time, amount, latest, keys, codes, windows, past):  # ty
             remembered = (0, 3, 4)[dimension]
             fresh = keys[remembered] != 0
             if codes[remembered] != 0:
-                slot = row[TABLE] + (codes[remembered] - 1) * _SLOT
+                slot = row[TABLE] + (codes[remembered] - 1) * SLOT
                 fresh = halves[(slot + 2) * 4 + window * 3 + dimension] == 0
             windows[window, column] = row[DIFFERENT + window * 3 + dimension] + fresh
     count = end - row[BEGIN + _LONG]
@@ -260,7 +222,7 @@ def _top(store, row, begin, end, top):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _find_tops(store, row, begin):  # type: ignore[no-untyped-def]
+def find_tops(store, row, begin):  # type: ignore[no-untyped-def]
     """Find the largest amounts of blocks anew, from the one of row `begin` on."""
     tops = _tops(row)
     for block in range(begin // _BLOCK, (row[LENGTH] + _BLOCK - 1) // _BLOCK):
@@ -286,22 +248,22 @@ def insert(pools, row, position, time, amount, merchant, country, device):  # ty
     store[start + 3 * room + position] = (country << 32) | device
     row[LENGTH] += 1
     if late:
-        _find_tops(store, row, position)
+        find_tops(store, row, position)
     else:
         at = _tops(row) + position // _BLOCK
         store[at] = amount if position % _BLOCK == 0 else max(store[at], amount)
 
 
 @njit(cache=True, nogil=True)
-def _forget(pools, row):  # type: ignore[no-untyped-def]
+def forget(pools, row):  # type: ignore[no-untyped-def]
     """Empty windows; the next `_move` fills them."""
     store = pools.store
     row[END] = max(0, row[LENGTH] - KEEP)
     row[BEGIN : BEGIN + 5] = row[END]
     row[TOTAL : SQUARES + 3] = 0
     for slot in range(row[SLOTS]):
-        for i in range(2, _SLOT):
-            store[row[TABLE] + slot * _SLOT + i] = 0
+        for i in range(2, SLOT):
+            store[row[TABLE] + slot * SLOT + i] = 0
     buckets = min(row[ROOM], KEEP) // _ROWS_A_BUCKET - 1
     lists = row[START] + 4 * row[ROOM]
     ordered.clear(row, AMOUNTS, lists, buckets)
@@ -309,179 +271,30 @@ def _forget(pools, row):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def room_for_row(pools, row, latest):  # type: ignore[no-untyped-def]
-    """Room for one more row. False where the store is short."""
-    if row[LENGTH] < row[ROOM]:
-        return True
-    store, heap, start, room, length = pools.store, pools.heap, row[START], row[ROOM], row[LENGTH]
-    gone = max(0, length - KEEP)
-    while gone < length and store[start + gone] <= latest - RETAIN:
-        gone += 1
-    if gone * 4 < room:
-        target = allocate(store, heap, 16 * room)
-        if target < 0:
-            return False
-        for column in range(4):
-            for i in range(length):
-                store[target + column * 2 * room + i] = store[start + column * room + i]
-        release(store, heap, start, 8 * room)
-        row[START], row[ROOM] = target, 2 * room
-        _find_tops(store, row, 0)
-        _forget(pools, row)
-        return True
-    while row[END] < gone:
-        for window in range(len(WINDOWS)):
-            _enter(pools, row, window, row[END], 1)
-        row[END] += 1
-    for window in range(len(WINDOWS)):
-        while row[BEGIN + window] < gone:
-            _enter(pools, row, window, row[BEGIN + window], -1)
-            row[BEGIN + window] += 1
-        row[BEGIN + window] -= gone
-    row[END] -= gone
-    for column in range(4):
-        for i in range(start + column * room, start + column * room + length - gone):
-            store[i] = store[i + gone]
-    row[LENGTH] = length - gone
-    _find_tops(store, row, 0)
-    return True
-
-
-@njit(cache=True, nogil=True)
-def room_for_entries(pools, row, latest, more):  # type: ignore[no-untyped-def]
-    """Room for `more` entries at a load of at most 3/4. False where the store is short."""
-    if (row[KNOWN] + more) * 4 <= row[SLOTS] * 3:
-        return True
-    store, table, slots = pools.store, row[TABLE], row[SLOTS]
-    fresh = more
-    for slot in range(slots):
-        at = table + slot * _SLOT
-        fresh += store[at] != 0 and store[at + 1] > latest - REMEMBER
-    room = _SMALLEST_TABLE
-    while fresh * 2 > room:
-        room *= 2
-    target = allocate(store, pools.heap, room * _SLOT)
-    if target < 0:
-        return False
-    store[target : target + room * _SLOT] = 0
-    codes = np.zeros(slots + 1, dtype=np.int64)
-    for slot in range(slots):
-        at = table + slot * _SLOT
-        if store[at] != 0 and store[at + 1] > latest - REMEMBER:
-            found = slot_of(store, target, room, store[at])
-            store[target + found * _SLOT] = store[at]
-            store[target + found * _SLOT + 1] = store[at + 1]
-            codes[slot + 1] = found + 1
-    for i in range(row[LENGTH]):
-        merchant, country, device = (
-            code_of(store, row, 0, i),
-            code_of(store, row, 1, i),
-            code_of(store, row, 2, i),
-        )
-        at = row[START] + 2 * row[ROOM] + i
-        store[at] = codes[merchant]
-        store[at + row[ROOM]] = (codes[country] << 32) | codes[device]
-    release(store, pools.heap, table, slots * _SLOT)
-    row[TABLE], row[SLOTS], row[KNOWN] = target, room, fresh - more
-    _forget(pools, row)
-    return True
-
-
-@njit(cache=True, nogil=True)
 def find(pools, row, key):  # type: ignore[no-untyped-def]
     """Code of a key, 0 for none."""
     slot = slot_of(pools.store, row[TABLE], row[SLOTS], key)
-    return slot + 1 if pools.store[row[TABLE] + slot * _SLOT] == key else np.int64(0)
+    return slot + 1 if pools.store[row[TABLE] + slot * SLOT] == key else np.int64(0)
 
 
 @njit(cache=True, nogil=True)
 def key_of(pools, row, code):  # type: ignore[no-untyped-def]
-    return pools.store[row[TABLE] + (code - 1) * _SLOT]
+    return pools.store[row[TABLE] + (code - 1) * SLOT]
 
 
 @njit(cache=True, nogil=True)
 def seen_of(pools, row, code):  # type: ignore[no-untyped-def]
-    return pools.store[row[TABLE] + (code - 1) * _SLOT + 1]
+    return pools.store[row[TABLE] + (code - 1) * SLOT + 1]
 
 
 @njit(cache=True, nogil=True)
 def remember(pools, row, key, time):  # type: ignore[no-untyped-def]
     """The key was seen at that time. Returns its code."""
     slot = slot_of(pools.store, row[TABLE], row[SLOTS], key)
-    at = row[TABLE] + slot * _SLOT
+    at = row[TABLE] + slot * SLOT
     if pools.store[at] == 0:
         pools.store[at] = key
         pools.store[at + 1] = time
         row[KNOWN] += 1
     pools.store[at + 1] = max(pools.store[at + 1], time)
     return slot + 1
-
-
-@njit(cache=True, nogil=True)
-def unfold(pools, record, columns, rows, entries):  # type: ignore[no-untyped-def]
-    """Make an account busy, of columns as those of `Pools.scratch`. Its place is the caller's to
-    tell. Returns its row in `Pools.busy`; -1 where the store is short, nothing is done then. There
-    must be a free row."""
-    store, heap = pools.store, pools.heap
-    number = pools.totals[BUSY_ACCOUNTS]
-    row = pools.busy[number]
-    row[:] = 0
-    room, slots = _SMALLEST_ROOM, _SMALLEST_TABLE
-    while room < 2 * rows and room < 2 * KEEP:
-        room *= 2
-    while slots < 2 * entries:
-        slots *= 2
-    start = allocate(store, heap, 8 * room)
-    if start < 0:
-        return np.int64(-1)
-    table = allocate(store, heap, slots * _SLOT)
-    if table < 0:
-        release(store, heap, start, 8 * room)
-        return np.int64(-1)
-    row[START], row[ROOM], row[TABLE], row[SLOTS] = start, room, table, slots
-    store[table : table + slots * _SLOT] = 0
-    codes = np.zeros(entries + 1, dtype=np.int64)
-    for i in range(entries):
-        codes[i + 1] = remember(pools, row, columns[S_KEY, i], columns[S_SEEN, i])
-    for i in range(rows):
-        insert(
-            pools,
-            row,
-            i,
-            columns[S_TIME, i],
-            columns[S_AMOUNT, i],
-            codes[columns[S_MERCHANT, i]],
-            codes[columns[S_COUNTRY, i]],
-            codes[columns[S_DEVICE, i]],
-        )
-    _forget(pools, row)
-    pools.totals[BUSY_ACCOUNTS] += 1
-    record.segment, record.size = number, BUSY
-    return number
-
-
-@njit(cache=True, nogil=True)
-def fold(pools, row, latest):  # type: ignore[no-untyped-def]
-    """What is not too old, as columns like `Pools.scratch`; and numbers of rows and entries."""
-    store, start = pools.store, row[START]
-    columns = np.zeros((8, max(row[LENGTH], row[KNOWN]) + 1), dtype=np.int64)
-    codes = np.zeros(row[SLOTS] + 1, dtype=np.int64)
-    entries = 0
-    for slot in range(row[SLOTS]):
-        at = row[TABLE] + slot * _SLOT
-        if store[at] != 0 and store[at + 1] > latest - REMEMBER:
-            columns[S_KEY, entries], columns[S_SEEN, entries] = store[at], store[at + 1]
-            entries += 1
-            codes[slot + 1] = entries
-    rows = 0
-    for i in range(max(0, row[LENGTH] - KEEP), row[LENGTH]):
-        if store[start + i] > latest - RETAIN:
-            columns[S_TIME, rows], columns[S_AMOUNT, rows] = (
-                store[start + i],
-                store[start + row[ROOM] + i],
-            )
-            columns[S_MERCHANT, rows] = codes[code_of(store, row, 0, i)]
-            columns[S_COUNTRY, rows] = codes[code_of(store, row, 1, i)]
-            columns[S_DEVICE, rows] = codes[code_of(store, row, 2, i)]
-            rows += 1
-    return columns, rows, entries

@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fraudwatch.features import bits, busy, kernel
+from fraudwatch.features import bits, busy, kernel, rooms, walk
 from fraudwatch.features.layout import (
     ACCOUNTS,
     BUSY,
     BUSY_ACCOUNTS,
+    DONE,
     LENGTH,
     NOWHERE,
     ROOM,
@@ -23,6 +24,10 @@ from fraudwatch.features.layout import (
     S_KEY,
     S_MERCHANT,
     S_SEEN,
+    SHORT_OF_ACCOUNTS,
+    SHORT_OF_BUSY,
+    SHORT_OF_SLABS,
+    SHORT_OF_STORE,
     SIZE_OF,
     SIZES,
     START,
@@ -55,7 +60,7 @@ def _freeze(sources: str):  # type: ignore[no-untyped-def]
             account = pools.accounts[numbers[i]]
             columns, rows, entries = pools.scratch, np.int64(0), np.int64(0)
             if account.size == BUSY:
-                columns, rows, entries = busy.fold(
+                columns, rows, entries = rooms.fold(
                     pools, pools.busy[account.segment], account.latest
                 )
             elif account.size != NOWHERE:
@@ -64,9 +69,9 @@ def _freeze(sources: str):  # type: ignore[no-untyped-def]
                     pools.words, pools.ints, account, segment, account.latest, columns
                 )
             _order_entries(columns, rows, entries)
-            spot = kernel.spot_of(pools, account)
+            spot = walk.spot_of(pools, account)
             placed = spot[0] != NEVER
-            unit, scale = np.int64(kernel.COARSEST), np.int64(kernel.LARGEST_SCALE)
+            unit, scale = np.int64(bits.COARSEST), np.int64(bits.LARGEST_SCALE)
             bits.shape(columns, rows, entries, placed, unit, scale, False, form)
             if (grain + form[bits.F_GRAINS]) * 16 > len(words):
                 return i, grain
@@ -93,7 +98,7 @@ def _thaw(sources: str):  # type: ignore[no-untyped-def]
         _ = sources
         for i in range(begin, len(records)):
             if pools.totals[ACCOUNTS] == len(pools.accounts):
-                return i, grain, kernel.SHORT_OF_ACCOUNTS
+                return i, grain, SHORT_OF_ACCOUNTS
             rows, entries = np.int64(records[i].rows), np.int64(records[i].entries)
             used = bits.rows_at(records[i], np.int64(0))
             stride = bits.row_bits(records[i])
@@ -101,24 +106,24 @@ def _thaw(sources: str):  # type: ignore[no-untyped-def]
             number = pools.totals[ACCOUNTS]
             if rows > busy.MANY or entries > busy.MANY_ENTRIES:
                 if pools.totals[BUSY_ACCOUNTS] == len(pools.busy):
-                    return i, grain, kernel.SHORT_OF_BUSY
+                    return i, grain, SHORT_OF_BUSY
                 columns = np.empty((8, max(rows, entries) + 1), dtype=np.int64)
                 latest = records[i].latest
                 rows, entries = bits.unpack(words, ints, records[i], grain, latest, columns)
                 pools.accounts[number] = records[i]
                 record = pools.accounts[number]
-                if busy.unfold(pools, record, columns, rows, entries) < 0:
-                    return i, grain, kernel.SHORT_OF_STORE
+                if rooms.unfold(pools, record, columns, rows, entries) < 0:
+                    return i, grain, SHORT_OF_STORE
                 at = grain * 16 + 4
                 spot = (np.int64(NEVER), 0.0, 0.0)
                 if records[i].located:
                     spot = (words[at], floats[at + 8], floats[at + 16])
-                kernel.put_spot(pools, record, spot)
+                walk.put_spot(pools, record, spot)
             else:
                 size = SIZE_OF[grains]
                 segment = bits.take(pools, size)
                 if segment < 0:
-                    return i, grain, kernel.SHORT_OF_SLABS
+                    return i, grain, SHORT_OF_SLABS
                 pools.accounts[number] = records[i]
                 record = pools.accounts[number]
                 record.segment, record.size = segment, size
@@ -129,7 +134,7 @@ def _thaw(sources: str):  # type: ignore[no-untyped-def]
                 pools.ints[segment * 4] = number
             kernel.add_to_index(pools, number)
             grain += grains
-        return len(records), grain, kernel.DONE
+        return len(records), grain, DONE
 
     return thaw
 

@@ -41,6 +41,9 @@ ACCOUNT = np.dtype(
 )
 BUSY, NOWHERE = -1, -2
 
+# What the kernel may be short of.
+DONE, SHORT_OF_ACCOUNTS, SHORT_OF_SLABS, SHORT_OF_BUSY, SHORT_OF_STORE = range(5)
+
 # Measures of the account's past (columns of `Measures.past`).
 PAST = (
     "since",  # seconds since the latest transaction

@@ -15,9 +15,13 @@ from fraudwatch.features.layout import (
     ACCOUNT,
     ACCOUNTS,
     BUSY_FIELDS,
+    DONE,
     FREE_SLAB,
     GRAIN,
     HISTORY,
+    SHORT_OF_BUSY,
+    SHORT_OF_SLABS,
+    SHORT_OF_STORE,
     SIZES,
     SLAB,
     Pools,
@@ -71,7 +75,7 @@ def memory_bytes(pools: Pools) -> int:
 
 def grown(pools: Pools, short: int) -> Pools:
     """The pools with more room of what the kernel was short of. The old ones are void."""
-    if short == k.SHORT_OF_SLABS:
+    if short == SHORT_OF_SLABS:
         slabs = _more(len(pools.before), 1, 16)
         # In place: a copy of the arena would take the memory of all accounts a second time.
         # Nothing else looks at it: its views are made anew.
@@ -79,10 +83,10 @@ def grown(pools: Pools, short: int) -> Pools:
         words, floats, ints = _views(pools.arena)
         before = _longer(pools.before, slabs)
         return pools._replace(words=words, floats=floats, ints=ints, before=before)
-    if short == k.SHORT_OF_STORE:
+    if short == SHORT_OF_STORE:
         store = _longer(pools.store, _more(len(pools.store), 16_384, 2))
         return pools._replace(store=store, halves=store.view("<u2"))
-    if short == k.SHORT_OF_BUSY:
+    if short == SHORT_OF_BUSY:
         rows = _more(len(pools.busy), 4, 2)
         return pools._replace(busy=_longer(pools.busy, rows), spots=_longer(pools.spots, rows))
     accounts = _longer(pools.accounts, _more(len(pools.accounts), 64, 8))
@@ -151,7 +155,7 @@ def load(data: bytes, version: str, pools: Pools) -> Pools:
     records["entry_room"], records["row_room"] = records["entries"], records["rows"]
     words, floats, ints = _views(_longer(arrays["arena"], len(arrays["arena"]) + _TAIL))
     done, grain, short = frozen.thaw(pools, records, words, floats, ints, 0, 0)
-    while short != k.DONE:
+    while short != DONE:
         pools = grown(pools, short)
         done, grain, short = frozen.thaw(pools, records, words, floats, ints, done, grain)
     return pools

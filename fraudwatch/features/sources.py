@@ -5,7 +5,17 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-_NAMES = ("spans", "layout", "bits", "ordered", "busy", "kernel", "frozen")
+_NAMES = (
+    "spans",
+    "layout",
+    "bits",
+    "ordered",
+    "busy",
+    "rooms",
+    "walk",
+    "kernel",
+    "frozen",
+)
 
 
 def fingerprint() -> str:

@@ -13,7 +13,7 @@ from fraudwatch.features import snapshot, spans
 from fraudwatch.features.catalogue import FeatureSpec, describe
 from fraudwatch.features.columns import Columns
 from fraudwatch.features.formulas import feature_matrix
-from fraudwatch.features.layout import HISTORY, PAST, Measures, Rows
+from fraudwatch.features.layout import DONE, HISTORY, PAST, Measures, Rows
 from fraudwatch.features.pasts import Pasts
 from fraudwatch.features.profiles import EMPTY_PROFILES, MerchantProfiles
 
@@ -157,7 +157,7 @@ class AccountState:
             np.empty((n, len(spans.WINDOWS), 6), dtype=np.int64), np.empty((n, len(PAST)))
         )
         done, short = k.advance(self._pools, rows, measures, 0)
-        while short != k.DONE:
+        while short != DONE:
             self._pools = snapshot.grown(self._pools, short)
             done, short = k.advance(self._pools, rows, measures, done)
         return measures

@@ -79,8 +79,8 @@ def snapshot_misplaced() -> None:
     """A snapshot says that it stands five rows earlier than it does."""
     original = Memory.save
 
-    def save(self: Memory, session: Session, partition: int, rows: int = 0) -> None:
-        original(self, session, partition, rows)
+    def save(self: Memory, session: Session, partition: int, *parts: Sequence[int]) -> None:
+        original(self, session, partition, *parts)
         at = self[partition].next_offset
         session.execute(
             update(Snapshot)

@@ -31,9 +31,9 @@ def worked(here: Installation, rows: int) -> ForwardPath:
     worker.assign(ALL)
     for found in batches(here.trained.messages, np.random.default_rng(5), 60):
         worker.process(found)
-        for partition in worker.memory.due(rows):
+        for partition, parts in worker.memory.due(rows).items():
             with here.sessions.begin() as session:
-                worker.memory.save(session, partition, rows)
+                worker.memory.save(session, partition, parts)
     return worker
 
 
@@ -101,15 +101,15 @@ def test_a_turn_is_small_and_every_part_has_one(install: Install) -> None:
     rows = 320
     for found in batches(here.trained.messages, np.random.default_rng(5), 10):
         worker.process(found)
-        for partition in worker.memory.due(rows):
+        for partition, turn in worker.memory.due(rows).items():
             held = worker.memory[partition]
-            turn = held.turn(rows)
             assert 1 <= len(turn) <= max(1, 2 * PARTS // max(1, len(held.state)))
             longest = held.part_rows[turn].min()
             assert longest == np.sort(held.part_rows)[-len(turn) :].min()
             with here.sessions.begin() as session:
-                worker.memory.save(session, partition, rows)
-    for held in worker.memory.values():
+                worker.memory.save(session, partition, turn)
+    for partition in ALL:
+        held = worker.memory[partition]
         assert held.rows_since_snapshot < max(rows, len(held.state)) + 10 * PARTS
 
 
@@ -120,7 +120,7 @@ def test_a_stop_leaves_everything_in_snapshots_and_small_partitions_are_written_
     worker = worked(here, rows=300)
     assert {len(set(map(tuple, offsets_of(here, p).values()))) for p in ALL} == {1}
     worker.close()
-    assert worker.memory.unsaved() == []
+    assert worker.memory.unsaved() == {}
     with here.sessions() as session:
         newest = session.execute(
             select(Snapshot.partition, func.max(Snapshot.next_offset)).group_by(Snapshot.partition)
