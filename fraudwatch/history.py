@@ -18,7 +18,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework.ledger_tables import between, by_id, midnight, newest_table
+from fraudwatch.casework import archive_rows
+from fraudwatch.casework.ledger_tables import between, by_id, hold, midnight, newest_table
 from fraudwatch.casework.models import Alert, Case, LabelRow, LedgerRow
 from fraudwatch.domain.case import OPEN
 from fraudwatch.domain.decision import Outcome, Rule
@@ -84,11 +85,13 @@ class History:
 def from_ledger(
     session: Session, spec: FeatureSpec, *, since: datetime, until: datetime
 ) -> History:
-    """Ledger rows with since <= event_time < until whose features are of this spec.
+    """Ledger rows with since <= event_time < until whose features are of this spec, archived ones
+    as well.
 
     Labels count as they are known now: of several the one of the highest precedence, then the
     latest. Takes about 0.6 kB of memory a row.
     """
+    hold(session)
     session.execute(text("SET LOCAL statement_timeout = 0"))
     inside = (
         between(since, until),
@@ -108,6 +111,15 @@ def from_ledger(
         .execution_options(yield_per=_CHUNK)
     )
     features, columns = [np.zeros((0, len(spec.names)))], []
+    names = ("event_time", "transaction_id", "account_id", "features", "outcome", "rule")
+    archived = sorted(
+        row[:-1]
+        for piece in archive_rows.between(session, since, until, (*names, "features_version"))
+        for row in piece
+        if row[-1] == spec.version
+    )
+    features.append(_matrix([row[3] for row in archived], len(spec.names)))
+    columns += [(name, account, at, out, rule) for at, name, account, _, out, rule in archived]
     for chunk in rows.partitions(_CHUNK):
         features.append(_matrix([row.features for row in chunk], len(spec.names)))
         columns += [
@@ -131,7 +143,7 @@ def from_ledger(
         if name in place:
             still_open[place[name]] = True
     time_us = np.array([to_us(moment) for moment in times], dtype=np.int64)
-    return History(
+    found = History(
         spec=spec,
         features=np.concatenate(features),
         time_us=time_us,
@@ -143,6 +155,8 @@ def from_ledger(
         open=still_open,
         matured=time_us < _matured_before(session, until),
     )
+    # A day before some in the archive may have had to stay in the database.
+    return found.take(np.argsort(time_us, kind="stable")) if archived else found
 
 
 def from_canonical(

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from fraudwatch.casework import deciders, layouts, ledger, offsets
 from fraudwatch.casework.deciders import Deciding, Switch
 from fraudwatch.casework.layouts import Layout
+from fraudwatch.casework.ledger_tables import hold
 from fraudwatch.casework.models import ModelRow, PolicyRow
 from fraudwatch.casework.steering import Registered, Steering, policy_of
 from fraudwatch.detectors.model import Model
@@ -70,6 +71,7 @@ class Replay:
 
     def __init__(self, session: Session, topic: str, open_model: OpenModel, key: bytes) -> None:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        hold(session)
         session.execute(text("SET LOCAL statement_timeout = 0"))
         self._session = session
         self._topic = topic

@@ -137,6 +137,16 @@ class Settings(BaseSettings):
         ge=1,
         description="Rows between two snapshots of an account's state; at least one per account.",
     )
+    archive_dir: str = Field(
+        "",
+        description="Folder of the ledger's archive, under the same path wherever fraudwatch runs. "
+        "Empty: `data_dir/archive`.",
+    )
+    ledger_days: int = Field(
+        0,
+        ge=0,
+        description="Days that `fraudwatch ledger archive` leaves in the database. 0: all of them.",
+    )
     ask_wait_ms: int = Field(
         300,
         ge=0,
@@ -177,6 +187,11 @@ class Settings(BaseSettings):
         True, description="Send cookies over HTTPS only (browsers exempt localhost)."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def archive_folder(self) -> Path:
+        """Folder of the ledger's archive."""
+        return Path(self.archive_dir) if self.archive_dir else self.data_dir / "archive"
 
     @property
     def models_dir(self) -> Path:

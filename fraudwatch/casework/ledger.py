@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -18,8 +19,9 @@ from psycopg.errors import UndefinedTable, UniqueViolation
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework.archive_rows import archives_with, in_order
 from fraudwatch.casework.copy_rows import copy_in
-from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, within_offsets
+from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, hold, within_offsets
 from fraudwatch.casework.models import LedgerRow
 from fraudwatch.casework.scored import COLUMNS, Scored, copy_rows
 from fraudwatch.domain.decision import Outcome
@@ -68,11 +70,10 @@ def _rows_by_table(
     """The rows that each table takes; None stands for all."""
     days, of_row = np.unique(scored.time_us // DAY, return_inverse=True)
     if len(days) == 1:
-        return {tables.require(date.fromordinal(EPOCH_DAY + int(days[0]))): None}
+        return {_table(tables, int(days[0])): None}
     found: dict[LedgerTable, list[npt.NDArray[np.int64]]] = {}
     for number, day in enumerate(days.tolist()):
-        table = tables.require(date.fromordinal(EPOCH_DAY + day))
-        found.setdefault(table, []).append(np.flatnonzero(of_row == number))
+        found.setdefault(_table(tables, day), []).append(np.flatnonzero(of_row == number))
     return {table: np.sort(np.concatenate(rows)) for table, rows in found.items()}
 
 
@@ -98,6 +99,13 @@ def look_up_by_index(session: Session) -> None:
             " set_config('enable_mergejoin', 'off', true)"
         )
     )
+
+
+def _table(tables: LedgerTables, day: int) -> LedgerTable:
+    found = tables.of(date.fromordinal(EPOCH_DAY + day))
+    if found is None:  # `prepare` makes one for every day that is not in the archive
+        raise AlreadyDecided("a day of this batch was archived meanwhile")
+    return found
 
 
 def stored_payloads(
@@ -139,7 +147,7 @@ def replay(
 
 def recorded(
     session: Session, partition: int, start: int, end: int, chunk: int = 5_000
-) -> Iterator[Sequence[Row[Any]]]:
+) -> Iterator[Sequence[Any]]:
     """All of the rows of a partition with start <= offset < end, by the names of `COLUMNS`, in
     offset order, in chunks."""
     yield from _in_order(session, partition, start, end, COLUMNS, chunk)
@@ -147,7 +155,22 @@ def recorded(
 
 def _in_order(
     session: Session, partition: int, start: int, end: int, names: Sequence[str], chunk: int
-) -> Iterator[Sequence[Row[Any]]]:
+) -> Iterator[Sequence[Any]]:
+    """Rows of the database and of the archive. No table is archived until the transaction ends."""
+    hold(session)
+    online = _online(session, partition, start, end, names, chunk)
+    archives = archives_with(session, partition, start, end)
+    if not archives:
+        yield from online
+        return
+    rows = in_order(archives, chain.from_iterable(online), partition, start, end, names)
+    while piece := list(islice(rows, chunk)):
+        yield piece
+
+
+def _online(
+    session: Session, partition: int, start: int, end: int, names: Sequence[str], chunk: int
+) -> Iterator[Sequence[Any]]:
     at = start
     columns = [getattr(LedgerRow, name) for name in names]
     while at < end:

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     DateTime,
@@ -37,7 +39,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework.db import connect_errors
-from fraudwatch.casework.models import LedgerOffsets, LedgerRow, LedgerTableRow
+from fraudwatch.casework.models import LedgerArchive, LedgerOffsets, LedgerRow, LedgerTableRow
 from fraudwatch.clock import Clock
 
 # Days longer ago than this share a table with their month: filling in decades makes few tables.
@@ -94,13 +96,31 @@ def read_tables(session: Session) -> list[LedgerTable]:
     return sorted(LedgerTable(*row) for row in rows)
 
 
+def read_closed(session: Session) -> list[LedgerTable]:
+    """The tables that have gone into the archive: their days take no rows any more."""
+    rows = session.execute(
+        select(LedgerArchive.first_day, LedgerArchive.until_day, LedgerArchive.id)
+    )
+    return sorted(LedgerTable(*row) for row in rows)
+
+
+def hold(session: Session) -> None:
+    """Until the transaction ends no table goes into the archive. To be called first of all, before
+    anything is read: what is read then stands for the whole transaction."""
+    session.execute(text("LOCK TABLE ledger_tables IN ACCESS SHARE MODE"))
+
+
 def make_tables(session: Session, days: Iterable[date], today: date) -> list[LedgerTable]:
-    """Make the tables that days lack; returns all there are then. Commit at once."""
+    """Make the tables that days lack; returns all there are then. Commit at once.
+
+    A day in the archive gets none.
+    """
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-    tables = read_tables(session)
+    hold(session)
+    tables, closed = read_tables(session), read_closed(session)
     for day in sorted(set(days)):
-        if not any(day in table for table in tables):
-            first, until = span(day, today, tables)
+        if not any(day in table for table in (*tables, *closed)):
+            first, until = span(day, today, [*tables, *closed])
             made = session.scalar(select(func.make_ledger_table(first, until)))
             tables.append(LedgerTable(first, until, int(made or 0)))
     return sorted(tables)
@@ -225,6 +245,23 @@ def newest_table(session: Session) -> LedgerTable | None:
     return None
 
 
+def spans_of(session: Session, name: str) -> dict[int, NDArray[np.int64]]:
+    """Which offsets of each partition a table holds, from its primary key:
+    int64[n, 2], from and before."""
+    found = session.execute(
+        text(
+            'SELECT partition, min("offset") AS a, max("offset") + 1 AS b FROM ('  # noqa: S608
+            ' SELECT partition, "offset", "offset" - row_number() OVER (PARTITION BY partition'
+            f' ORDER BY "offset") AS run FROM "{name}") AS numbered'
+            " GROUP BY partition, run ORDER BY partition, a"
+        )
+    )
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for row in found:
+        spans.setdefault(row.partition, []).append((row.a, row.b))
+    return {partition: np.array(held, dtype=np.int64) for partition, held in spans.items()}
+
+
 # -- the writer's view --------------------------------------------------------------------------
 
 
@@ -240,6 +277,7 @@ class LedgerTables:
         self._clock = clock
         self._tables: list[LedgerTable] = []
         self._firsts: list[date] = []
+        self._closed: list[LedgerTable] = []
         self._reserved: dict[tuple[int, int], tuple[int, int]] = {}
 
     def forget(self) -> None:
@@ -252,19 +290,18 @@ class LedgerTables:
         at = bisect_right(self._firsts, day) - 1
         return self._tables[at] if at >= 0 and day in self._tables[at] else None
 
-    def require(self, day: date) -> LedgerTable:
-        """The table of a day that `prepare` was told of."""
-        table = self.of(day)
-        if table is None:
-            raise LookupError(f"no table was prepared for {day}")
-        return table
+    def is_closed(self, day: date) -> bool:
+        """Has the day, which `known` was asked for, gone into the archive?"""
+        return self.of(day) is None and any(day in table for table in self._closed)
 
     def known(self, days: Iterable[date]) -> list[LedgerTable]:
         """The tables of the days; a day without one is left out."""
         wanted = set(days)
         if any(self.of(day) is None for day in wanted):
             with connect_errors(), self._sessions() as session:
+                hold(session)
                 self._keep(read_tables(session))
+                self._closed = read_closed(session)
         return sorted({table for table in map(self.of, wanted) if table is not None})
 
     def prepare(self, days: Iterable[date], moves: Sequence[Move]) -> None:
@@ -307,6 +344,15 @@ class LedgerTables:
 
 
 def _reserve(session: Session, wanted: dict[tuple[int, int], tuple[int, int]]) -> None:
+    there = set(
+        session.scalars(
+            select(LedgerTableRow.id)
+            .where(LedgerTableRow.id.in_({table for table, _ in wanted}))
+            .with_for_update(read=True, key_share=True)
+        )
+    )
+    # What has gone into the archive meanwhile is found out by who writes to it.
+    wanted = {key: held for key, held in wanted.items() if key[0] in there}
     if not wanted:
         return
     new = upsert(LedgerOffsets)

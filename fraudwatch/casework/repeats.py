@@ -2,15 +2,18 @@
 
 An id is looked for in the hours around the event time. The same transaction is always found, for
 its event time is the same. Other content under the same id is found where the event times lie no
-farther apart than `CONFLICT_HOURS`; farther apart, it counts as another transaction.
+farther apart than `CONFLICT_HOURS`; farther apart, it counts as another transaction. Days in the
+archive are closed: no transaction of theirs is decided any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 
 import numpy as np
+from psycopg.errors import UndefinedTable
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
@@ -30,19 +33,27 @@ def reject_repeats(
     """Put aside transactions whose id was decided before, or comes twice in these batches.
 
     The same content is a `duplicate`, harmless; other content under a known id is a `conflict`.
+    A day in the archive is closed: what comes for it is a `closed_day`, repeated or not.
     """
     transactions = [t for arrived in arrivals for t in arrived.items]
     if not transactions:
         return
-    known: dict[str, list[Transaction]] = {}
-    ledger.look_up_by_index(session)
-    for table, ids, around in _where_to_look(transactions, tables):
-        for payload in ledger.stored_payloads(session, table, ids, around):
-            found = ledger.stored(payload)
-            known.setdefault(found.transaction_id, []).append(found)
+    try:
+        known = _known(session, transactions, tables)
+    except ProgrammingError as error:
+        if not isinstance(error.orig, UndefinedTable):
+            raise
+        # A table went into the archive since we read the list of them.
+        session.rollback()
+        tables.forget()
+        known = _known(session, transactions, tables)
     for arrived in arrivals:
         repeats = set()
         for index, transaction in enumerate(arrived.items):
+            if tables.is_closed(transaction.event_time.astimezone(UTC).date()):
+                arrived.reject(index, "closed_day", "event_time")
+                repeats.add(index)
+                continue
             earlier = known.get(transaction.transaction_id)
             if earlier is None:
                 known[transaction.transaction_id] = [transaction]
@@ -55,6 +66,19 @@ def reject_repeats(
             else:
                 earlier.append(transaction)
         arrived.drop(repeats)
+
+
+def _known(
+    session: Session, transactions: Sequence[Transaction], tables: LedgerTables
+) -> dict[str, list[Transaction]]:
+    """What the ledger may hold of these transactions, by id."""
+    known: dict[str, list[Transaction]] = {}
+    ledger.look_up_by_index(session)
+    for table, ids, around in _where_to_look(transactions, tables):
+        for payload in ledger.stored_payloads(session, table, ids, around):
+            found = ledger.stored(payload)
+            known.setdefault(found.transaction_id, []).append(found)
+    return known
 
 
 def _near(one: Transaction, other: Transaction) -> bool:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import text
+import numpy as np
+from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework.archive_files import Spans, fault_of, unpack_spans
+from fraudwatch.casework.archive_rows import read_archives
+from fraudwatch.casework.ledger_tables import LedgerTable, hold, midnight, read_tables, spans_of
+from fraudwatch.casework.models import ArchivedOffsets
 from fraudwatch.casework.repeats import CONFLICT_HOURS
 
 
@@ -42,11 +50,17 @@ class PartitionProof:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """All partitions, and what must hold across them."""
+    """All partitions, and what must hold across them.
+
+    `archived_rows` of the rows are in files of the archive; `archive_faults` names those that are
+    missing or damaged, and what to do.
+    """
 
     partitions: tuple[PartitionProof, ...]
     doubled_transactions: int
     unpublished_outbox: int
+    archived_rows: int
+    archive_faults: tuple[str, ...]
     ok: bool
 
     def as_dict(self) -> dict[str, object]:
@@ -54,16 +68,16 @@ class Proof:
             "ok": self.ok,
             "doubled_transactions": self.doubled_transactions,
             "unpublished_outbox": self.unpublished_outbox,
+            "archived_rows": self.archived_rows,
+            "archive_faults": list(self.archive_faults),
             "partitions": [partition.as_dict() for partition in self.partitions],
         }
 
 
-# Every piece of the input as a range of offsets; a ledger row or label covers one.
-_PIECES = """
-    SELECT "offset" AS a, "offset" + 1 AS b, 'rows' AS kind FROM ledger
-     WHERE :is_input AND partition = :partition
-    UNION ALL
-    SELECT "offset", "offset" + 1, 'rows' FROM labels
+# Pieces of the input besides the ledger's rows, as ranges of offsets; a label covers one.
+_PIECES = text(
+    """
+    SELECT "offset" AS a, "offset" + 1 AS b, 'rows' AS kind FROM labels
      WHERE topic = :topic AND partition = :partition
     UNION ALL
     SELECT "offset", next_offset, 'dead_letters' FROM dead_letters
@@ -72,39 +86,23 @@ _PIECES = """
     SELECT first_offset, next_offset,
            CASE WHEN acknowledged_at IS NULL THEN reason ELSE 'acknowledged' END FROM stream_gaps
      WHERE topic = :topic AND partition = :partition
-"""
-
-# Sorted by start, each piece must begin where the furthest end so far lies: a later start leaves
-# offsets missing, an earlier one doubles them.
-_ACCOUNT = text(
-    f"""
-    WITH pieces AS ({_PIECES}),
-    walked AS (
-        SELECT a, b, kind,
-               max(b) OVER (ORDER BY a, b ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS seen
-          FROM pieces
-    )
-    SELECT coalesce(sum(b - a) FILTER (WHERE kind = 'rows'), 0) AS rows,
-           coalesce(sum(b - a) FILTER (WHERE kind = 'dead_letters'), 0) AS dead_letters,
-           coalesce(sum(b - a) FILTER (WHERE kind = 'empty'), 0) AS empty,
-           coalesce(sum(b - a) FILTER (WHERE kind = 'expired'), 0) AS expired,
-           coalesce(sum(b - a) FILTER (WHERE kind = 'acknowledged'), 0) AS acknowledged,
-           coalesce(sum(greatest(a - coalesce(seen, :first), 0)), 0)
-             + greatest(:next - coalesce(max(b), :first), 0) AS missing,
-           coalesce(sum(greatest(least(b, coalesce(seen, :first)) - a, 0)), 0) AS doubled,
-           coalesce(sum(b - a) FILTER (WHERE a < :first OR b > :next), 0) AS beyond
-      FROM walked
-    """  # noqa: S608 - joined from constants above
+    """
 )
+_KINDS = ("rows", "dead_letters", "empty", "expired", "acknowledged")
 
 
 def verify(session: Session, input_topic: str) -> Proof:
     """Account for every offset of every input partition.
 
-    Takes one consistent reading (REPEATABLE READ), so it may run while workers write.
+    Takes one consistent reading (REPEATABLE READ), so it may run while workers write; no table goes
+    into the archive meanwhile. Reads the primary keys of one table after the other, and the whole
+    of each archived file for its hash.
     """
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    hold(session)
     session.execute(text("SET LOCAL statement_timeout = 0"))
+    tables = read_tables(session)
+    held = _held(session, tables)
     partitions = []
     for offsets in session.execute(
         text(
@@ -113,16 +111,14 @@ def verify(session: Session, input_topic: str) -> Proof:
         )
     ).all():
         is_input = offsets.topic == input_topic
-        found = session.execute(
-            _ACCOUNT,
-            {
-                "is_input": is_input,
-                "topic": offsets.topic,
-                "partition": offsets.partition,
-                "first": offsets.first_offset,
-                "next": offsets.next_offset,
-            },
-        ).one()
+        found = _account(
+            held.pop(offsets.partition, []) if is_input else [],
+            session.execute(
+                _PIECES, {"topic": offsets.topic, "partition": offsets.partition}
+            ).all(),
+            offsets.first_offset,
+            offsets.next_offset,
+        )
         partitions.append(
             PartitionProof(
                 offsets.topic,
@@ -130,35 +126,106 @@ def verify(session: Session, input_topic: str) -> Proof:
                 offsets.first_offset,
                 offsets.next_offset,
                 offsets.next_offset - offsets.first_offset,
-                int(found.rows),
-                int(found.dead_letters),
-                int(found.empty),
-                int(found.expired),
-                int(found.acknowledged),
-                int(found.missing),
-                int(found.doubled),
-                int(found.beyond),
-                offsets.next_offset - offsets.published_offset if is_input else 0,
-                not (found.missing or found.doubled or found.beyond or found.expired),
+                **found,
+                unpublished=offsets.next_offset - offsets.published_offset if is_input else 0,
+                ok=not any(found[name] for name in ("missing", "doubled", "beyond", "expired")),
             )
         )
-    doubled = session.scalar(
-        # Farther apart, the same id counts as another transaction: `fraudwatch.casework.repeats`.
-        text(
-            "SELECT count(*) FROM (SELECT event_time - lag(event_time) OVER (PARTITION BY"
-            " transaction_id ORDER BY event_time) AS apart FROM ledger) AS pairs"
-            " WHERE apart <= make_interval(hours => :hours)"
-        ),
-        {"hours": CONFLICT_HOURS},
-    )
-    waiting = session.scalar(text("SELECT count(*) FROM outbox WHERE published_at IS NULL"))
     # Rows of partitions that no offset row speaks of have no owner: they cannot be accounted for.
-    strays = session.scalar(
-        text(
-            "SELECT count(*) FROM ledger l WHERE NOT EXISTS (SELECT FROM stream_offsets s"
-            " WHERE s.topic = :topic AND s.partition = l.partition)"
-        ),
-        {"topic": input_topic},
+    strays = sum(_count(spans) for of_partition in held.values() for spans in of_partition)
+    doubled = _doubled_transactions(session, tables)
+    waiting = session.scalar(text("SELECT count(*) FROM outbox WHERE published_at IS NULL"))
+    archives = read_archives(session)
+    faults = tuple(fault for fault in map(fault_of, archives) if fault is not None)
+    ok = all(p.ok for p in partitions) and not (doubled or strays or faults)
+    return Proof(
+        tuple(partitions),
+        doubled + strays,
+        int(waiting or 0),
+        sum(archived.rows for archived in archives),
+        faults,
+        ok,
     )
-    ok = all(p.ok for p in partitions) and not doubled and not strays
-    return Proof(tuple(partitions), int(doubled or 0) + int(strays or 0), int(waiting or 0), ok)
+
+
+def _held(session: Session, tables: list[LedgerTable]) -> dict[int, list[Spans]]:
+    """By partition the offsets that have a row: of each table, online or archived."""
+    held: dict[int, list[Spans]] = {}
+    for table in tables:
+        for partition, spans in spans_of(session, table.name).items():
+            held.setdefault(partition, []).append(spans)
+    for row in session.execute(select(ArchivedOffsets.partition, ArchivedOffsets.spans)):
+        held.setdefault(row.partition, []).append(unpack_spans(row.spans))
+    return held
+
+
+def _count(spans: Spans) -> int:
+    return int((spans[:, 1] - spans[:, 0]).sum())
+
+
+def _account(
+    held: list[Spans], pieces: Sequence[Row[Any]], first: int, following: int
+) -> dict[str, int]:
+    """How many offsets are of each kind, missing, doubled, or outside of what was read.
+
+    Sorted by start, each piece must begin where the furthest end so far lies: a later start leaves
+    offsets missing, an earlier one doubles them.
+    """
+    found = dict.fromkeys(_KINDS, 0)
+    found["rows"] = sum(map(_count, held))
+    for piece in pieces:
+        found[piece.kind] += piece.b - piece.a
+    others = np.array([(piece.a, piece.b) for piece in pieces], dtype=np.int64).reshape(-1, 2)
+    spans = np.concatenate([others, *held])
+    spans = spans[np.lexsort((spans[:, 1], spans[:, 0]))]
+    a, b = spans[:, 0], spans[:, 1]
+    reached = np.maximum.accumulate(np.concatenate([[first], b]))
+    # What begins before the first offset read is beyond it, not doubled.
+    seen = reached[:-1]
+    seen[:1] = first
+    missing = int(np.maximum(a - seen, 0).sum()) + max(following - int(reached[-1]), 0)
+    doubled = int(np.maximum(np.minimum(b, seen) - np.maximum(a, first), 0).sum())
+    before = np.minimum(b, first) - np.minimum(a, first)
+    after = np.maximum(b, following) - np.maximum(a, following)
+    return found | {
+        "missing": missing,
+        "doubled": doubled,
+        "beyond": int((before + after).sum()),
+    }
+
+
+def _doubled_transactions(session: Session, tables: Sequence[LedgerTable]) -> int:
+    """Rows under an id that another row has within `CONFLICT_HOURS`: farther apart, the same id
+    counts as another transaction (`fraudwatch.casework.repeats`).
+
+    Each table by itself, then what lies around its border with the one before it.
+    """
+    near = timedelta(hours=CONFLICT_HOURS)
+    doubled = 0
+    for table in tables:
+        doubled += _pairs(session, f'"{table.name}"', "true", {})
+        border = midnight(table.first)
+        doubled += _pairs(
+            session,
+            "ledger",
+            f"event_time >= '{(border - near).isoformat()}'"
+            f" AND event_time < '{(border + near).isoformat()}'",
+            {"border": border},
+        )
+    return doubled
+
+
+def _pairs(session: Session, table: str, inside: str, border: dict[str, datetime]) -> int:
+    across = "AND before < :border AND event_time >= :border" if border else ""
+    return int(
+        session.scalar(
+            text(
+                "SELECT count(*) FROM (SELECT event_time, lag(event_time) OVER ("  # noqa: S608
+                " PARTITION BY ledger_hash(transaction_id), transaction_id ORDER BY event_time)"
+                f" AS before FROM {table} WHERE {inside}) AS pairs"
+                f" WHERE event_time - before <= make_interval(hours => :hours) {across}"
+            ),
+            {"hours": CONFLICT_HOURS, **border},
+        )
+        or 0
+    )

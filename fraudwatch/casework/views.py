@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session, aliased, defer
 
 from fraudwatch.casework import labels, ledger, queue
 from fraudwatch.casework.ledger_tables import by_account, by_id, eras, near
@@ -21,6 +21,7 @@ from fraudwatch.casework.models import (
     Alert,
     Case,
     CaseEvent,
+    KeptRow,
     LabelRow,
     LedgerRow,
     User,
@@ -46,6 +47,8 @@ HISTORY = 50  # transactions of the account shown with a case
 ALERTS = 200  # alerts shown: a card that is being tested can have thousands
 EVENTS = 500
 
+# Of days in the archive: the rows that went to people, as rows of the ledger.
+_Kept = aliased(LedgerRow, KeptRow.__table__, adapt_on_names=True)
 _HEAVY = (
     defer(LedgerRow.payload, raiseload=True),
     defer(LedgerRow.features, raiseload=True),
@@ -198,7 +201,12 @@ def _newest_row(session: Session, transaction_id: str) -> LedgerRow | None:
         )
         if row is not None:
             return row
-    return None
+    return session.scalar(
+        select(_Kept)
+        .where(_Kept.transaction_id == transaction_id)
+        .order_by(_Kept.event_time.desc())
+        .limit(1)
+    )
 
 
 def _same(row: LedgerRow) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -216,6 +224,9 @@ def _alerts(session: Session, case_id: int) -> list[tuple[Alert, LedgerRow]]:
     times = {alert.transaction_id: alert.event_time for alert in alerts}
     rows = session.scalars(select(LedgerRow).where(near(times, timedelta(0))).options(*_HEAVY[:2]))
     found = {(row.transaction_id, row.event_time): row for row in rows}
+    if len(found) < len(alerts):  # their days have gone into the archive
+        kept = select(_Kept).where(_Kept.transaction_id.in_(times))
+        found |= {(row.transaction_id, row.event_time): row for row in session.scalars(kept)}
     return [(alert, found[alert.transaction_id, alert.event_time]) for alert in alerts]
 
 

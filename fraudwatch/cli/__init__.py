@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "gaps": Command("dead_letters", "gaps", _STREAM, "Acknowledge messages that expired unread."),
     "replay": Command("replay", "replay", _STREAM, "Recompute decisions and compare them."),
+    "ledger": Command("ledger", "ledger", _STREAM, "List and archive days of the ledger."),
     "train": Command("learn", "train", _MODELS, "Train a model."),
     "models": Command("models", "models", _MODELS, "List, show and promote models."),
     "compare": Command("learn", "compare", _MODELS, "Compare the challenger with the champion."),

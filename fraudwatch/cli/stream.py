@@ -85,6 +85,8 @@ def _show(proof: Proof) -> None:
             "ok" if count["ok"] else "[bold red]wrong[/]",
         )
     Console().print(table)
+    for fault in proof.archive_faults:
+        typer.echo(f"archive: {fault}", err=True)
     typer.echo(
         f"transactions decided twice: {proof.doubled_transactions}; "
         f"messages waiting to leave: {proof.unpublished_outbox}; "

@@ -42,6 +42,7 @@ REASON_MEANINGS = {
     "damaged": "The carrier could not read the record.",
     "duplicate": "The same transaction came before, with the same content.",
     "conflict": "A transaction with this id came before, with other content.",
+    "closed_day": "The day of the event has gone into the archive of the ledger.",
 }
 REASONS: tuple[str, ...] = tuple(REASON_MEANINGS)
 

@@ -1,0 +1,83 @@
+"""Commands about the ledger's tables and its archive."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import func, select
+
+from fraudwatch.casework import archive as archiving
+from fraudwatch.casework import db
+from fraudwatch.casework.archive_rows import read_archives
+from fraudwatch.casework.ledger_tables import read_tables
+from fraudwatch.clock import SystemClock
+from fraudwatch.errors import Invalid
+from fraudwatch.settings import load_settings
+
+ledger = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="List and archive days of the ledger."
+)
+
+
+@ledger.command(name="list")
+def list_tables() -> None:
+    """List the tables of days, and those that have become files of the archive."""
+    shown = Table("First day", "Until", "Rows", "Size", "Where", box=None)
+    with db.open_sessions(load_settings())() as session:
+        for archived in read_archives(session):
+            shown.add_row(
+                str(archived.first),
+                str(archived.until),
+                f"{archived.rows:,}",
+                f"{archived.size / 1e6:,.1f} MB",
+                str(archived.path),
+            )
+        for table in read_tables(session):
+            size = session.scalar(select(func.pg_total_relation_size(f'"{table.name}"'))) or 0
+            shown.add_row(str(table.first), str(table.until), "", f"{size / 1e6:,.1f} MB", "online")
+    Console().print(shown)
+
+
+@ledger.command()
+def archive(
+    before: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Archive the days before this one (UTC)."),
+    ] = None,
+    keep_days: Annotated[
+        int | None, typer.Option(min=1, help="Archive what is older than so many days.")
+    ] = None,
+) -> None:
+    """Make files of old days and drop their tables.
+
+    Each day is written as Parquet with a manifest, read back and compared, then dropped. Without an
+    option FRAUDWATCH_LEDGER_DAYS counts. May run beside the workers, and again after a failure.
+    Exits 1 when a table had to stay.
+    """
+    settings = load_settings()
+    if before is not None and keep_days is not None:
+        raise Invalid("give --before or --keep-days, not both")
+    days = keep_days or settings.ledger_days
+    if before is None and not days:
+        raise Invalid("give --before or --keep-days, or set FRAUDWATCH_LEDGER_DAYS")
+    result = archiving.archive(
+        db.open_sessions(settings),
+        settings.archive_folder,
+        settings.topic_transactions,
+        before.date() if before is not None else _today() - timedelta(days=days),
+    )
+    for archived in result.archived:
+        typer.echo(f"{archived.path}: {archived.rows:,} rows, SHA-256 {archived.sha256}")
+    for table, reason in result.stay:
+        typer.echo(f"{table.name} stays: {reason}", err=True)
+    typer.echo(f"{len(result.archived)} archived")
+    if result.stay:
+        raise typer.Exit(1)
+
+
+def _today() -> date:
+    return SystemClock().now().astimezone(UTC).date()
