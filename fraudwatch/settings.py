@@ -147,6 +147,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Days that `fraudwatch ledger archive` leaves in the database. 0: all of them.",
     )
+    archive_days: int = Field(
+        0,
+        ge=0,
+        description="Days after which `fraudwatch ledger archive` deletes files of the archive. "
+        "0: never.",
+    )
     ask_wait_ms: int = Field(
         300,
         ge=0,

@@ -15,16 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import archive_files
 from fraudwatch.casework.archive_files import SCHEMA, Archived, Spans
+from fraudwatch.casework.archive_rows import read_archives
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.ledger_tables import LedgerTable, newest_table, read_tables, spans_of
 from fraudwatch.casework.models import ArchivedOffsets, LedgerArchive, StreamOffset
@@ -80,6 +81,26 @@ def archive(
             else:
                 stay.append((table, found))
     return Result(tuple(done), tuple(stay))
+
+
+def delete_old(sessions: sessionmaker[Session], folder: Path, until: date, now: datetime) -> int:
+    """Delete the files whose days all lie before `until`; how many. Their counts and offsets stay.
+
+    The database is told first: what a run that was cut short left is deleted by the next.
+    """
+    with _alone(folder):
+        with connect_errors(), sessions.begin() as session:
+            marked = session.scalars(
+                update(LedgerArchive)
+                .where(LedgerArchive.until_day <= until, LedgerArchive.deleted_at.is_(None))
+                .values(deleted_at=now)
+                .returning(LedgerArchive.id)
+            ).all()
+        with connect_errors(), sessions() as session:
+            gone = [one for one in read_archives(session) if one.deleted_at is not None]
+        for archived in gone:
+            archive_files.remove(archived.path)
+    return len(marked)
 
 
 def _archive(

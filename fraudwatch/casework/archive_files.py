@@ -12,7 +12,7 @@ import os
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """A table of the ledger that has become a file: what the database and the manifest say."""
+    """A table of the ledger that has become a file: what the database and the manifest say.
+
+    `deleted_at`: the file has been deleted for its age.
+    """
 
     id: int
     first: date
@@ -72,6 +75,7 @@ class Archived:
     size: int
     sha256: str
     rows: int
+    deleted_at: datetime | None = None
 
 
 def table_of(rows: Sequence[Any]) -> pa.Table:
@@ -127,6 +131,7 @@ def write_manifest(archived: Archived, spans: Mapping[int, Spans]) -> None:
     """Tell beside the file what is in it."""
     path = archived.path.with_suffix(".json")
     facts = asdict(archived) | {"path": archived.path.name}
+    del facts["deleted_at"]
     facts["offsets"] = {
         str(partition): {
             "first": int(found[0, 0]),
@@ -143,6 +148,12 @@ def write_manifest(archived: Archived, spans: Mapping[int, Spans]) -> None:
     _sync_folder(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Delete a file and its manifest, if they are there."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".json").unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
@@ -152,6 +163,8 @@ def sha256_of(path: Path) -> str:
 def fault_of(archived: Archived) -> str | None:
     """What is wrong with the file and what to do; None if it is as it was written."""
     path = archived.path
+    if archived.deleted_at is not None:
+        return f"{path} was deleted for its age on {archived.deleted_at.date()}"
     if not path.is_file():
         fault = "is missing"
     elif path.stat().st_size != archived.size or sha256_of(path) != archived.sha256:

@@ -26,18 +26,26 @@ _COLUMNS = (
     LedgerArchive.size,
     LedgerArchive.sha256,
     LedgerArchive.rows,
+    LedgerArchive.deleted_at,
 )
 
 
 def read_archives(session: Session) -> list[Archived]:
-    """All archived tables, the oldest first."""
+    """All archived tables, the oldest first; also those whose files were deleted for their age."""
     found = session.execute(select(*_COLUMNS).order_by(LedgerArchive.first_day))
     return [_archived(row) for row in found]
 
 
 def _archived(row: Any) -> Archived:
     return Archived(
-        row.id, row.first_day, row.until_day, Path(row.path), row.size, row.sha256, row.rows
+        row.id,
+        row.first_day,
+        row.until_day,
+        Path(row.path),
+        row.size,
+        row.sha256,
+        row.rows,
+        row.deleted_at,
     )
 
 
@@ -94,8 +102,11 @@ def in_order(
 def between(
     session: Session, since: datetime, until: datetime, names: Sequence[str]
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """Archived rows with since <= event_time < until, in pieces, in no order: values as named."""
+    """Archived rows with since <= event_time < until that were not deleted, in pieces, in no order:
+    values as named."""
     for archived in read_archives(session):
+        if archived.deleted_at is not None:
+            continue
         if archived.first <= until.date() and archived.until >= since.date():
             for group in archive_files.groups(archived, [*{"event_time", *names}], None):
                 moment = group["event_time"]

@@ -19,6 +19,7 @@ from psycopg.errors import UndefinedTable, UniqueViolation
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework.archive_files import Archived
 from fraudwatch.casework.archive_rows import archives_with, in_order
 from fraudwatch.casework.copy_rows import copy_in
 from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, hold, within_offsets
@@ -140,8 +141,18 @@ class Past:
 def replay(
     session: Session, partition: int, start: int, end: int, chunk: int = 20_000
 ) -> Iterator[list[Past]]:
-    """The messages of a partition with start <= offset < end, in offset order, in chunks."""
-    for rows in _in_order(session, partition, start, end, ("offset", "payload"), chunk):
+    """The messages of a partition with start <= offset < end, in offset order, in chunks.
+
+    Archives that were deleted for their age are left out: accounts forget what they held.
+    """
+    hold(session)
+    archives = [
+        (first, archived)
+        for first, archived in archives_with(session, partition, start, end)
+        if archived.deleted_at is None
+    ]
+    names = ("offset", "payload")
+    for rows in _in_order(session, archives, partition, start, end, names, chunk):
         yield [Past(row.offset, bytes(row.payload)) for row in rows]
 
 
@@ -149,17 +160,24 @@ def recorded(
     session: Session, partition: int, start: int, end: int, chunk: int = 5_000
 ) -> Iterator[Sequence[Any]]:
     """All of the rows of a partition with start <= offset < end, by the names of `COLUMNS`, in
-    offset order, in chunks."""
-    yield from _in_order(session, partition, start, end, COLUMNS, chunk)
+    offset order, in chunks. Raises `ArchiveError` where an archive is damaged, missing or was
+    deleted."""
+    hold(session)
+    archives = archives_with(session, partition, start, end)
+    yield from _in_order(session, archives, partition, start, end, COLUMNS, chunk)
 
 
 def _in_order(
-    session: Session, partition: int, start: int, end: int, names: Sequence[str], chunk: int
+    session: Session,
+    archives: Sequence[tuple[int, Archived]],
+    partition: int,
+    start: int,
+    end: int,
+    names: Sequence[str],
+    chunk: int,
 ) -> Iterator[Sequence[Any]]:
-    """Rows of the database and of the archive. No table is archived until the transaction ends."""
-    hold(session)
+    """Rows of the database and of these archives."""
     online = _online(session, partition, start, end, names, chunk)
-    archives = archives_with(session, partition, start, end)
     if not archives:
         yield from online
         return

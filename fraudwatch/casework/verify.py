@@ -52,14 +52,16 @@ class PartitionProof:
 class Proof:
     """All partitions, and what must hold across them.
 
-    `archived_rows` of the rows are in files of the archive; `archive_faults` names those that are
-    missing or damaged, and what to do.
+    `archived_rows` of the rows are in files of the archive, `deleted_rows` were in files that have
+    been deleted for their age; `archive_faults` names files that are missing or damaged, and what
+    to do.
     """
 
     partitions: tuple[PartitionProof, ...]
     doubled_transactions: int
     unpublished_outbox: int
     archived_rows: int
+    deleted_rows: int
     archive_faults: tuple[str, ...]
     ok: bool
 
@@ -69,6 +71,7 @@ class Proof:
             "doubled_transactions": self.doubled_transactions,
             "unpublished_outbox": self.unpublished_outbox,
             "archived_rows": self.archived_rows,
+            "deleted_rows": self.deleted_rows,
             "archive_faults": list(self.archive_faults),
             "partitions": [partition.as_dict() for partition in self.partitions],
         }
@@ -135,14 +138,17 @@ def verify(session: Session, input_topic: str) -> Proof:
     strays = sum(_count(spans) for of_partition in held.values() for spans in of_partition)
     doubled = _doubled_transactions(session, tables)
     waiting = session.scalar(text("SELECT count(*) FROM outbox WHERE published_at IS NULL"))
-    archives = read_archives(session)
+    everything = read_archives(session)
+    archives = [archived for archived in everything if archived.deleted_at is None]
+    in_files = sum(archived.rows for archived in archives)
     faults = tuple(fault for fault in map(fault_of, archives) if fault is not None)
     ok = all(p.ok for p in partitions) and not (doubled or strays or faults)
     return Proof(
         tuple(partitions),
         doubled + strays,
         int(waiting or 0),
-        sum(archived.rows for archived in archives),
+        in_files,
+        sum(archived.rows for archived in everything) - in_files,
         faults,
         ok,
     )

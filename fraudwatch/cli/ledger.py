@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -34,7 +34,7 @@ def list_tables() -> None:
                 str(archived.until),
                 f"{archived.rows:,}",
                 f"{archived.size / 1e6:,.1f} MB",
-                str(archived.path),
+                str(archived.path) if archived.deleted_at is None else "deleted",
             )
         for table in read_tables(session):
             size = session.scalar(select(func.pg_total_relation_size(f'"{table.name}"'))) or 0
@@ -55,8 +55,8 @@ def archive(
     """Make files of old days and drop their tables.
 
     Each day is written as Parquet with a manifest, read back and compared, then dropped. Without an
-    option FRAUDWATCH_LEDGER_DAYS counts. May run beside the workers, and again after a failure.
-    Exits 1 when a table had to stay.
+    option FRAUDWATCH_LEDGER_DAYS counts. Files older than FRAUDWATCH_ARCHIVE_DAYS are deleted then.
+    May run beside the workers, and again after a failure. Exits 1 when a table had to stay.
     """
     settings = load_settings()
     if before is not None and keep_days is not None:
@@ -64,20 +64,23 @@ def archive(
     days = keep_days or settings.ledger_days
     if before is None and not days:
         raise Invalid("give --before or --keep-days, or set FRAUDWATCH_LEDGER_DAYS")
+    sessions, now = db.open_sessions(settings), SystemClock().now()
+    today = now.astimezone(UTC).date()
     result = archiving.archive(
-        db.open_sessions(settings),
+        sessions,
         settings.archive_folder,
         settings.topic_transactions,
-        before.date() if before is not None else _today() - timedelta(days=days),
+        before.date() if before is not None else today - timedelta(days=days),
     )
     for archived in result.archived:
         typer.echo(f"{archived.path}: {archived.rows:,} rows, SHA-256 {archived.sha256}")
     for table, reason in result.stay:
         typer.echo(f"{table.name} stays: {reason}", err=True)
-    typer.echo(f"{len(result.archived)} archived")
+    deleted = 0
+    if settings.archive_days:
+        deleted = archiving.delete_old(
+            sessions, settings.archive_folder, today - timedelta(days=settings.archive_days), now
+        )
+    typer.echo(f"{len(result.archived)} archived, {deleted} deleted for their age")
     if result.stay:
         raise typer.Exit(1)
-
-
-def _today() -> date:
-    return SystemClock().now().astimezone(UTC).date()

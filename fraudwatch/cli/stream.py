@@ -85,6 +85,10 @@ def _show(proof: Proof) -> None:
             "ok" if count["ok"] else "[bold red]wrong[/]",
         )
     Console().print(table)
+    if proof.archived_rows or proof.deleted_rows:
+        typer.echo(
+            f"rows in the archive: {proof.archived_rows:,}; deleted with it: {proof.deleted_rows:,}"
+        )
     for fault in proof.archive_faults:
         typer.echo(f"archive: {fault}", err=True)
     typer.echo(

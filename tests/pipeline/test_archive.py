@@ -17,7 +17,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import ledger, views
-from fraudwatch.casework.archive import archive
+from fraudwatch.casework.archive import archive, delete_old
 from fraudwatch.casework.archive_files import pack_spans, unpack_spans
 from fraudwatch.casework.archive_rows import read_archives
 from fraudwatch.casework.ledger_tables import LedgerTables, make_tables, read_tables
@@ -295,6 +295,23 @@ def test_what_went_to_people_stays_readable_without_the_archive(
         assert views.transaction_detail(session, lens, "t-4").event_time == of_case["event_time"]
         with pytest.raises(NotFound):
             views.transaction_detail(session, lens, "t-5")
+
+
+def test_files_are_deleted_for_their_age_and_the_proof_says_so(
+    old: Sessions, tmp_path: Path
+) -> None:
+    run(old, tmp_path)
+    assert delete_old(old, tmp_path, FIRST.date() + timedelta(days=1), NEWEST) == 1
+    assert delete_old(old, tmp_path, FIRST.date() + timedelta(days=1), NEWEST) == 0
+    assert len(list(tmp_path.glob("*.parquet"))) == len(list(tmp_path.glob("*.json"))) == 1
+    with old() as session:
+        proof = verify(session, TOPIC)
+    assert (proof.ok, proof.archived_rows, proof.deleted_rows) == (True, 12, 12)
+    with old() as session:
+        left = [past.offset for piece in ledger.replay(session, 0, 0, 99) for past in piece]
+    assert left == [1, 3, 5, 7, 9, 11, 12]
+    with pytest.raises(ArchiveError, match="deleted for its age"):
+        seen(old)
 
 
 def arrivals(*items: Transaction) -> Arrivals[Transaction]:
