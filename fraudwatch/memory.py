@@ -79,9 +79,21 @@ class PartitionMemory:
         longest_first = np.argsort(-self.part_rows, kind="stable")
         return [int(part) for part in longest_first[:parts]]
 
-    def begins_at(self, batch: RecordBatch) -> int | None:
-        """The first offset there is, when nothing was ever read and earlier messages are gone."""
-        return batch.first_offset if self.next_offset == 0 < batch.first_offset else None
+    def move_to(self, batch: RecordBatch) -> tuple[offsets.Advance, list[offsets.Gap]]:
+        """The move to the end of a batch, and its offsets that hold no message.
+
+        When nothing was ever read and earlier messages are gone, reading begins with the batch.
+        """
+        first = batch.first_offset if self.next_offset == 0 < batch.first_offset else None
+        move = offsets.Advance(
+            batch.partition,
+            self.next_offset,
+            batch.next_offset,
+            published=self.published_offset,
+            first=first,
+            generation=self.generation,
+        )
+        return move, offsets.gaps_of(batch, self.next_offset if first is None else first)
 
 
 class Memory:

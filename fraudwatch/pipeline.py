@@ -29,10 +29,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session, sessionmaker
 
+from fraudwatch import progress
 from fraudwatch.casework import intake, ledger, offsets, outbox, replies, steering
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
-from fraudwatch.casework.deciders import Deciding, Switch
 from fraudwatch.casework.ledger_tables import LedgerTables
 from fraudwatch.casework.repeats import reject_repeats
 from fraudwatch.casework.scored import Scored
@@ -224,7 +224,7 @@ class ForwardPath:
         )
         alerts = intake.new_alerts(scored, policy, self._key)
         self._stage("policy", started)
-        checkpoint = self._checkpoint(fresh, arrivals, scored)
+        checkpoint = progress.checkpoint(self._topic, self.memory, fresh, arrivals, scored)
         return Prepared(wanted, scored, alerts, checkpoint, replies.asked(fresh))
 
     def _arrivals(self, fresh: Sequence[RecordBatch], now: datetime) -> list[Arrivals[Transaction]]:
@@ -275,48 +275,6 @@ class ForwardPath:
                 [arrived.offsets[row] for row in new],
             )
 
-    def _checkpoint(
-        self,
-        fresh: Sequence[RecordBatch],
-        arrivals: Sequence[Arrivals[Transaction]],
-        scored: Scored,
-    ) -> Checkpoint:
-        """Where the partitions move to, which offsets gave no row, and what decides anew."""
-        moves: list[offsets.Advance] = []
-        gaps: list[offsets.Gap] = []
-        switches: list[Switch] = []
-        deciding = Deciding(
-            scored.features_version,
-            scored.versions.policy_id,
-            scored.versions.model_id,
-            scored.challenger_id,
-            scored.versions.profile_version,
-        )
-        for batch in fresh:
-            memory = self.memory[batch.partition]
-            first = memory.begins_at(batch)
-            gaps += offsets.gaps_of(batch, memory.next_offset if first is None else first)
-            moves.append(
-                offsets.Advance(
-                    batch.partition,
-                    memory.next_offset,
-                    batch.next_offset,
-                    published=memory.published_offset,
-                    first=first,
-                    generation=memory.generation,
-                )
-            )
-            if memory.decided_by != deciding:
-                switches.append(Switch(batch.partition, memory.next_offset, deciding))
-        for gap in gaps:
-            if gap.reason == "expired":
-                log.error(
-                    "messages expired before they were read",
-                    extra={"data": {"partition": gap.partition, "from": gap.first_offset}},
-                )
-        rejected = [r for arrived in arrivals for r in arrived.rejected]
-        return Checkpoint(self._topic, moves, rejected, gaps, switches)
-
     def _reasons(
         self, features: FloatArray, parts: Sequence[tuple[int, Columns]], outcomes: Outcomes
     ) -> dict[int, tuple[Reason, ...]]:
@@ -359,7 +317,7 @@ class ForwardPath:
 
     def _committed(self, prepared: Prepared) -> None:
         started = self._monotonic()
-        prepared.checkpoint.count()
+        prepared.checkpoint.tell()
         for switch in prepared.checkpoint.switches:
             self.memory[switch.partition].decided_by = switch.deciding
         outcome, count = np.unique(prepared.scored.outcome, return_counts=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from fraudwatch.casework.offsets import (
 )
 from fraudwatch.telemetry import DEAD_LETTERS
 from streams.dead_letters import Rejected
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,13 @@ class Checkpoint:
             session, self.topic, self.rejected, dead_letter_topic=dead_letter_topic, now=now
         )
 
-    def count(self) -> None:
-        """Count dead letters, once the transaction has been committed."""
+    def tell(self) -> None:
+        """Count dead letters and tell of lost messages, once the transaction is committed."""
         for rejected in self.rejected:
             DEAD_LETTERS.labels(self.topic, rejected.reason).inc()
+        for gap in self.gaps:
+            if gap.reason == "expired":
+                log.error(
+                    "messages expired before they were read",
+                    extra={"data": {"partition": gap.partition, "from": gap.first_offset}},
+                )

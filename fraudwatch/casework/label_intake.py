@@ -86,7 +86,7 @@ class LabelIntake:
             checkpoint.write(session, dead_letter_topic=self._settings.topic_dead_letters, now=now)
             if rows:
                 session.execute(insert(LabelRow), rows)
-        checkpoint.count()
+        checkpoint.tell()
         for move in moves:
             self._next[move.partition] = move.new
         self._guards.update(watched)
