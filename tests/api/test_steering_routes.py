@@ -120,8 +120,8 @@ def test_dead_letters_are_listed_without_their_content(api: Api) -> None:
             seed.session.execute(
                 text(
                     'INSERT INTO dead_letters (topic, partition, "offset", next_offset, reason,'
-                    " raw, created_at) VALUES ('transactions', :p, :o, :o + 1, 'not_json',"
-                    " 'secret', :at)"
+                    " raw, size, created_at) VALUES ('transactions', :p, :o, :o + 1, 'not_json',"
+                    " 'secret', 6, :at)"
                 ),
                 {
                     "p": offset % 2,
