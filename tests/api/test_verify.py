@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import insert, text
@@ -112,6 +112,32 @@ def test_rows_of_a_partition_that_was_never_read_are_found(sound: sessionmaker[S
     with sound.begin() as session:
         session.execute(insert(LedgerRow), [ledger_row(7, 0)])
     assert not proof(sound).ok
+
+
+@pytest.mark.parametrize(
+    ("moments", "doubled"),
+    [
+        ([timedelta(hours=2, minutes=50), timedelta(hours=3, minutes=40)], 1),  # one table, 2 hours
+        ([timedelta(hours=2, minutes=50), timedelta(hours=4)], 0),  # another transaction
+        ([timedelta(hours=23, minutes=30), timedelta(hours=24, minutes=20)], 1),  # over midnight
+        ([timedelta(hours=23, minutes=10), timedelta(hours=24, minutes=20)], 0),
+    ],
+)
+def test_an_id_that_was_decided_twice_is_found(
+    sound: sessionmaker[Session], moments: list[timedelta], doubled: int
+) -> None:
+    with sound.begin() as session:
+        make_tables(session, [NOW.date() + timedelta(days=1)], NOW.date())
+        session.execute(text("UPDATE stream_offsets SET next_offset = 11"))
+        session.execute(
+            insert(LedgerRow),
+            [
+                ledger_row(0, 9 + number) | {"transaction_id": "twice", "event_time": NOW + moment}
+                for number, moment in enumerate(moments)
+            ],
+        )
+    found = proof(sound)
+    assert (found.doubled_transactions, found.ok) == (doubled, not doubled)
 
 
 def test_labels_are_accounted_for_like_transactions(sound: sessionmaker[Session]) -> None:
