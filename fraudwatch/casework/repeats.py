@@ -43,10 +43,12 @@ def reject_repeats(
     except ProgrammingError as error:
         if not isinstance(error.orig, UndefinedTable):
             raise
-        # A table went into the archive since we read the list of them.
+        # A table went into the archive since we read the list of them; perhaps the next one does
+        # while we look again.
         session.rollback()
         tables.forget()
-        known = _known(session, transactions, tables)
+        reject_repeats(session, arrivals, tables)
+        return
     for arrived in arrivals:
         repeats = set()
         for index, transaction in enumerate(arrived.items):
