@@ -125,7 +125,7 @@ class Installation:
 
     def measure(self, batches: int, size: int) -> Cost:
         """Write that many batches of new transactions."""
-        made = [self._batch(size) for _ in range(batches)]
+        made = [self.batch(size) for _ in range(batches)]
         with self.sessions() as session:
             pid = session.scalar(text("SELECT pg_backend_pid()"))
             log = session.scalar(text("SELECT pg_current_wal_insert_lsn()"))
@@ -150,7 +150,7 @@ class Installation:
         )
         return Cost(worker, database, wall, float(written or 0) / n)
 
-    def _batch(self, size: int) -> tuple[Scored, list[Arrivals[Transaction]]]:
+    def batch(self, size: int) -> tuple[Scored, list[Arrivals[Transaction]]]:
         numbers = range(self.at, self.at + size)
         self.at += size
         accounts = self._rng.integers(0, ACCOUNTS, size).tolist()
