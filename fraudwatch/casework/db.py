@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework.embedded import start_embedded
@@ -33,10 +33,18 @@ _SERVER_LIMITS = (
 
 
 def database_url(settings: Settings) -> URL:
-    """The configured server, or the embedded one, as a psycopg URL."""
-    url = make_url(settings.database_url) if settings.database_url else None
-    if url is None:
-        url = start_embedded(settings.data_dir)
+    """The configured server, or the embedded one, as a psycopg URL.
+
+    Raises `ConfigurationError`, without the URL (it may hold a password), when it is none.
+    """
+    if not settings.database_url:
+        return start_embedded(settings.data_dir).set(drivername="postgresql+psycopg")
+    try:
+        url = make_url(settings.database_url)
+    except (ArgumentError, ValueError):  # the second for a port that is no number
+        url = None
+    if url is None or url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigurationError("FRAUDWATCH_DATABASE_URL must be postgresql://user@host:port/name")
     return url.set(drivername="postgresql+psycopg")
 
 

@@ -65,26 +65,38 @@ def verify(
         raise typer.Exit(1)
 
 
-_COUNTS = ("read", "rows", "dead_letters", "missing", "doubled", "unpublished")
+_COUNTS = {
+    "read": "read",
+    "rows": "rows",
+    "dead_letters": "dead\nletters",
+    "missing": "missing",
+    "doubled": "doubled",
+    "unpublished": "not\npublished",
+}
 _RARE = ("empty", "expired", "acknowledged", "beyond")
 
 
 def _show(proof: Proof) -> None:
-    counts = [partition.as_dict() for partition in proof.partitions]
-    shown = [*_COUNTS, *(name for name in _RARE if any(count[name] for count in counts))]
-    table = Table(box=None)
-    table.add_column("topic", no_wrap=True)
-    for name in ("partition", *shown):
-        table.add_column(name.replace("_", " "), justify="right", min_width=4)
-    table.add_column("")
-    for count in counts:
+    """A table that fits 80 columns; what is rare follows in words."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column("topic, partition", no_wrap=True)
+    for heading in _COUNTS.values():
+        table.add_column(heading, justify="right")
+    table.add_column("", no_wrap=True)
+    rare = []
+    for partition in proof.partitions:
+        count = partition.as_dict()
+        name = f"{count['topic']} {count['partition']}"
         table.add_row(
-            str(count["topic"]),
-            str(count["partition"]),
-            *(f"{count[name]:,}" for name in shown),
+            name,
+            *(f"{count[column]:,}" for column in _COUNTS),
             "ok" if count["ok"] else "[bold red]wrong[/]",
         )
+        if some := [f"{count[kind]:,} {kind}" for kind in _RARE if count[kind]]:
+            rare.append(f"{name}: {', '.join(some)}")
     Console().print(table)
+    for line in rare:
+        typer.echo(line)
     if proof.archived_rows or proof.deleted_rows:
         typer.echo(
             f"rows in the archive: {proof.archived_rows:,}; deleted with it: {proof.deleted_rows:,}"
