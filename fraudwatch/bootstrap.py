@@ -24,6 +24,7 @@ from fraudwatch.pipeline import ForwardPath
 from fraudwatch.profile_keeper import ProfileKeeper
 from fraudwatch.scorers import Scorers
 from fraudwatch.settings import Settings
+from fraudwatch.warm_up import warm_up, warm_up_model
 from streams.carriers import open_publisher, open_source
 from streams.growth import partitions_there
 from streams.runner import Runner
@@ -96,6 +97,7 @@ class Worker:
 
     def run(self) -> None:
         """Returns when stopped; when one of the two fails, both end and the error is raised."""
+        warm_up()
         self._profiles.start()
         self.watchdog.start()
         try:
@@ -120,4 +122,6 @@ class Worker:
 
 def open_model(settings: Settings, registered: Registered) -> Model:
     """A registered model from its bundle. Raises `BundleError`."""
-    return bundle.load(settings.models_dir / registered.name, registered.sha256)
+    model = bundle.load(settings.models_dir / registered.name, registered.sha256)
+    warm_up_model(model)
+    return model
