@@ -16,13 +16,15 @@ from numba import njit
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
+from fraudwatch.features.columns import to_us
+
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = -1
 JSONB = b"\x01"
 """Its version stands before JSON of the type `jsonb`."""
 
-EPOCH_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
+EPOCH_US = to_us(datetime(2000, 1, 1, tzinfo=UTC))
 """Where PostgreSQL's timestamps count from, in microseconds since 1970."""
 
 _NUMERIC_GROUPS = 4
@@ -164,8 +166,7 @@ def number(value: int | None, size: int) -> bytes | None:
 
 def microseconds(moment: datetime) -> int:
     """A time as PostgreSQL counts it."""
-    gap = moment - datetime(2000, 1, 1, tzinfo=UTC)
-    return (gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds
+    return to_us(moment) - EPOCH_US
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]

@@ -28,6 +28,7 @@ from fraudwatch.casework.scored import COLUMNS, Scored, copy_rows
 from fraudwatch.domain.decision import Outcome
 from fraudwatch.domain.transaction import Transaction, decode
 from fraudwatch.errors import FraudwatchError
+from fraudwatch.features.spans import DAY
 from streams.source import Message
 
 
@@ -38,7 +39,6 @@ class AlreadyDecided(FraudwatchError):
 
 
 EPOCH_DAY = date(1970, 1, 1).toordinal()
-DAY = 86_400_000_000
 _FAR_FUTURE = datetime(9000, 1, 1, tzinfo=UTC)
 
 

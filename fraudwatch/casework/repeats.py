@@ -9,7 +9,7 @@ archive are closed: no transaction of theirs is decided any more.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 from psycopg.errors import UndefinedTable
@@ -49,10 +49,12 @@ def reject_repeats(
         tables.forget()
         reject_repeats(session, arrivals, tables)
         return
+    days = {transaction.event_time.date() for transaction in transactions}
+    closed = {day for day in days if tables.is_closed(day)}
     for arrived in arrivals:
         repeats = set()
         for index, transaction in enumerate(arrived.items):
-            if tables.is_closed(transaction.event_time.astimezone(UTC).date()):
+            if closed and transaction.event_time.date() in closed:
                 arrived.reject(index, "closed_day", "event_time")
                 repeats.add(index)
                 continue
