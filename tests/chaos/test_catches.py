@@ -13,7 +13,7 @@ from tests.chaos.bugs import BUGS
 from tests.chaos.campaign import examine
 from tests.chaos.site import Site
 from tests.chaos.traffic import traffic
-from tests.chaos.trial import ZOMBIE_SECONDS, Trial
+from tests.chaos.trial import Trial
 
 ROWS = 150
 
@@ -36,14 +36,18 @@ def killed(point: str) -> Callable[[Trial], None]:
 
 
 def overtaken(point: str) -> Callable[[Trial], None]:
-    """Frozen at the point, while another owner of the same partitions goes on; then woken."""
+    """Frozen at the point until another owner of the same partitions has taken in all there is."""
 
     def suffer(trial: Trial) -> None:
-        order = trial.order(point, "freeze")
+        trial.wakes = False
+        trial.order(point, "freeze")
         trial.start()
-        assert trial.wait(lambda: trial.taken(order), 60), f"{point} did not arise"
+        [worker] = trial.members.values()
+        trial.wait(lambda: worker.frozen, 60, f"the worker freezes at {point}")
         twin = trial.spawn("twin", group="twin")
-        trial.rest(ZOMBIE_SECONDS + 1)
+        trial.settle(trial.settings, 60)
+        trial.wake(worker)
+        trial.rest(1)
         trial.leave(twin)
         trial.wait(lambda: "twin" not in trial.members, 60, "the twin stops")
 

@@ -71,6 +71,7 @@ class Trial:
         self.members: dict[str, Member] = {}
         self.crashes: list[str] = []
         self.bug = ""
+        self.wakes = True  # whether a frozen worker goes on by itself after a while
         self._feeder = open_publisher(self.settings, JumpingClock(self.folder / "right"))
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._orders = 0
@@ -167,7 +168,8 @@ class Trial:
                 self._ended(member, nursery.ended[member.pid])
             elif member.pid in nursery.stopped and not member.frozen:
                 member.frozen = True
-                self.later(ZOMBIE_SECONDS, lambda member=member: self.wake(member))  # type: ignore[misc]
+                if self.wakes:
+                    self.later(ZOMBIE_SECONDS, lambda member=member: self.wake(member))  # type: ignore[misc]
 
     def wake(self, member: Member) -> None:
         member.frozen = False
