@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from streams.simulator.world import World
 from streams.source import Message
 from tests.kafka_broker import Broker
 
+SEED = 1
 START = datetime(2026, 3, 2, tzinfo=UTC)
 TRAINING_DAYS = 20
 KEY = b"k" * 32
@@ -31,48 +32,56 @@ KEY = b"k" * 32
 
 @dataclass(frozen=True)
 class Parts:
-    """Servers that run, and the settings that name them."""
+    """Servers that run, and the settings that name them. Without a broker, streams are files."""
 
     settings: Settings
     engine: Engine
-    bootstrap: str
+    broker: Broker | None
+
+    @property
+    def bootstrap(self) -> str:
+        """The broker's address. Raises `RuntimeError` where there is none."""
+        if self.broker is None:
+            raise RuntimeError("these parts have no broker")
+        return self.broker.bootstrap
 
 
 @contextmanager
-def running(**overrides: object) -> Iterator[Parts]:
-    """A broker and an embedded database in a temporary folder, until the end of the block."""
-    with tempfile.TemporaryDirectory(prefix="fraudwatch-bench-") as name:
+def running(*, kafka: bool = True, **overrides: object) -> Iterator[Parts]:
+    """An embedded database and, unless told, a broker, in a temporary folder, for the block."""
+    with tempfile.TemporaryDirectory(prefix="fraudwatch-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
         (folder / "data").mkdir()
-        broker = Broker(folder / "kafka")
-        broker.start()
-        try:
-            url = start_embedded(folder / "data").set(drivername="postgresql+psycopg")
-            engine = db.open_engine(url)
-            db.migrate(engine)
-            settings = load_settings(
-                data_dir=folder / "data",
-                database_url=url.render_as_string(hide_password=False),
-                stream_url=f"kafka://{broker.bootstrap}",
-                secret_key=KEY.decode(),
-                **overrides,
-            )
-            yield Parts(settings, engine, broker.bootstrap)
-            engine.dispose()
-            stop_embedded(folder / "data")
-        finally:
-            broker.stop()
+        stream_url, broker = "", None
+        if kafka:
+            broker = Broker(folder / "kafka")
+            broker.start()
+            stack.callback(broker.stop)
+            stream_url = f"kafka://{broker.bootstrap}"
+        url = start_embedded(folder / "data").set(drivername="postgresql+psycopg")
+        stack.callback(stop_embedded, folder / "data")
+        engine = db.open_engine(url)
+        stack.callback(engine.dispose)
+        db.migrate(engine)
+        settings = load_settings(
+            data_dir=folder / "data",
+            database_url=url.render_as_string(hide_password=False),
+            stream_url=stream_url,
+            secret_key=KEY.decode(),
+            **overrides,
+        )
+        yield Parts(settings, engine, broker)
 
 
 def make_champion(parts: Parts, customers: int) -> World:
     """Train a model without labels on the world's first days and let it decide."""
-    world = World(WorldConfig(seed=1, customers=customers))
+    world = World(WorldConfig(seed=SEED, customers=customers))
     frame = world.generate(START, START + timedelta(days=TRAINING_DAYS))
     spec = FeatureSpec()
     features = compute_features(frame, spec).values
     split = int(len(features) * 0.7)
-    model = training.fit(features[:split], features[split:], spec, seed=1, name="first")
+    model = training.fit(features[:split], features[split:], spec, seed=SEED, name="first")
     folder = parts.settings.models_dir / "first"
     folder.parent.mkdir(parents=True, exist_ok=True)
     sha256 = bundle.save(model, folder)
