@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -11,11 +14,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fraudwatch.errors import ConfigurationError
 
+PREFIX = "FRAUDWATCH_"
+
 
 class Settings(BaseSettings):
     """One flat list. Secrets have no defaults: the demo makes its own, others must give them."""
 
-    model_config = SettingsConfigDict(env_prefix="FRAUDWATCH_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     data_dir: Path = Field(
         Path(".fraudwatch"),
@@ -230,12 +235,33 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the environment; a wrong value becomes a `ConfigurationError` naming the variable."""
+    """Read the environment. A wrong value, or a variable that is no setting, becomes a
+    `ConfigurationError` naming the variable."""
+    faults = unknown_variables(os.environ)
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = "; ".join(
-            f"FRAUDWATCH_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}"
+        faults += [
+            f"{_variable('_'.join(map(str, e['loc'])))}: {e['msg']}"
             for e in error.errors(include_input=False)
-        )
-        raise ConfigurationError(f"settings: {faults} (see docs/settings.md)") from None
+        ]
+    if faults:
+        raise ConfigurationError(f"settings: {'; '.join(faults)} (see docs/settings.md)")
+    return settings
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """What is wrong with variables that look like settings and are none: a mistyped one would
+    otherwise leave the default in force, without a word. Upper and lower case are the same."""
+    faults = []
+    for name in sorted(names):
+        field = name.lower().removeprefix(PREFIX.lower())
+        if name.upper().startswith(PREFIX) and field not in Settings.model_fields:
+            near = get_close_matches(field, Settings.model_fields, 1)
+            advice = f", did you mean {_variable(near[0])}?" if near else ": unset it"
+            faults.append(f"{name} is no setting{advice}")
+    return faults
+
+
+def _variable(field: str) -> str:
+    return f"{PREFIX}{field}".upper()

@@ -1,6 +1,6 @@
 """A real Apache Kafka for tests and for development, without Docker.
 
-The jars come once through Maven into a cache outside the checkout (`FRAUDWATCH_TEST_CACHE`, else
+The jars come once through Maven into a cache outside the checkout (`TESTS_CACHE`, else
 ``~/.cache/fraudwatch``); the broker is one Java process that is broker and controller at once.
 
 By hand: ``python -m tests.kafka_broker --port 9092 --dir /tmp/kafka`` runs one in the foreground
@@ -59,7 +59,7 @@ class BrokerMissing(Exception):
 
 def cache_folder() -> Path:
     """Where jars are kept between runs."""
-    named = os.environ.get("FRAUDWATCH_TEST_CACHE")
+    named = os.environ.get("TESTS_CACHE")
     return Path(named) if named else Path.home() / ".cache" / "fraudwatch"
 
 

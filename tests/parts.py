@@ -7,11 +7,11 @@ from typing import NoReturn
 
 import pytest
 
-REQUIRED = frozenset(filter(None, os.environ.get("FRAUDWATCH_REQUIRE", "").split(",")))
+REQUIRED = frozenset(filter(None, os.environ.get("TESTS_REQUIRE", "").split(",")))
 
 
 def skip_or_fail(part: str, reason: str) -> NoReturn:
-    """Skip loudly, or fail where `FRAUDWATCH_REQUIRE` names the part."""
+    """Skip loudly, or fail where `TESTS_REQUIRE` names the part."""
     if part in REQUIRED:
-        pytest.fail(f"FRAUDWATCH_REQUIRE={part}, but {reason}", pytrace=False)
+        pytest.fail(f"TESTS_REQUIRE={part}, but {reason}", pytrace=False)
     pytest.skip(f"SKIPPED {part.upper()}: {reason}")

@@ -12,6 +12,7 @@ import typer
 
 from fraudwatch import cli
 from fraudwatch.errors import ConfigurationError
+from fraudwatch.settings import Settings, unknown_variables
 
 _HEAVY = ("pyod", "numba", "lightgbm", "sklearn", "fastapi", "pandas", "sqlalchemy", "kafka")
 
@@ -68,6 +69,22 @@ def test_wrong_setting_is_named() -> None:
     done = _run("topics", FRAUDWATCH_PARTITIONS="none", FRAUDWATCH_STREAM_URL="ftp://x")
     assert done.returncode == 1
     assert "FRAUDWATCH_PARTITIONS" in done.stderr
+
+
+def test_mistyped_setting_is_refused_with_the_name_that_was_meant() -> None:
+    """It was ignored: whoever wrote LEDGER_DAY kept every day, and did not know."""
+    done = _run("topics", FRAUDWATCH_LEDGER_DAY="30", FRAUDWATCH_STREAM_URL="ftp://x")
+    assert done.returncode == 1
+    assert "FRAUDWATCH_LEDGER_DAY is no setting, did you mean FRAUDWATCH_LEDGER_DAYS?" in (
+        done.stderr
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_setting_is_known_in_upper_and_lower_case() -> None:
+    names = [f"FRAUDWATCH_{name.upper()}" for name in Settings.model_fields]
+    assert unknown_variables([*names, *map(str.lower, names), "PATH", "FRAUDWATCHED"]) == []
+    assert unknown_variables(["fraudwatch_zebra"]) == ["fraudwatch_zebra is no setting: unset it"]
 
 
 def test_interrupt_exits_130_without_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
