@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 
 from fraudwatch.casework.copy_rows import Rows
@@ -28,6 +29,7 @@ _PAYMENT = Transaction(
     currency="EUR",
     merchant_id="warm-up",
 )
+_ACCOUNTS = 256  # more than an empty index has room for
 _FEW, _MANY = 1, 64  # rows; a few take another way through the trees than many
 
 
@@ -35,8 +37,10 @@ def warm_up() -> None:
     """Everything on the way of a transaction but the model."""
     spec = FeatureSpec()
     state = AccountState(spec)
-    state.extend(from_transactions([_PAYMENT] * 2, spec), EMPTY_PROFILES)
+    others = [msgspec.structs.replace(_PAYMENT, account_id=str(n)) for n in range(_ACCOUNTS)]
+    state.extend(from_transactions([_PAYMENT, _PAYMENT, *others], spec), EMPTY_PROFILES)
     state.normal_range(np.array([1]))
+    AccountState(spec).add(state.dump())
     rows = Rows(1)
     rows.same(b"")
     rows.written()
@@ -48,6 +52,7 @@ def warm_up_model(model: Model) -> None:
     """What scores and explains."""
     width = len(model.manifest.feature_names)
     unknown = np.full((1, width), np.nan)
-    for rows in (_FEW, _MANY):
+    for rows in (_ACCOUNTS = 256  # more than an empty index has room for
+_FEW, _MANY):
         model.score(np.zeros((rows, width)))
     model.reasons(np.zeros((1, width)), unknown, unknown)

@@ -52,6 +52,10 @@ REQUEST_BYTES = 16 << 20
 RETRY_SECONDS = 0.1
 REQUEST_MS = 10_000
 LOOKUP_SECONDS = 5
+TIMEOUT_SECONDS = 12
+"""Well below `watchdog_seconds`, so that a worker whose broker is silent waits for it and is not
+taken for one that hangs; and below the time that PostgreSQL lets a transaction be idle, for the
+outbox is drained within one."""
 
 
 class _Writer(Protocol):
@@ -77,7 +81,7 @@ class KafkaPublisher:
         clock: Clock,
         *,
         security: Security = NO_SECURITY,
-        timeout: float = 30,
+        timeout: float = TIMEOUT_SECONDS,
         bulk: bool = True,
     ) -> None:
         self._bootstrap = bootstrap
@@ -94,26 +98,33 @@ class KafkaPublisher:
             check_sizes(batch)
         deadline = time.monotonic() + self._timeout
         with self._lock, self._errors(topic):
-            count = self._partitions(topic)
+            count = self._partitions(topic, deadline)
             if not all(0 <= partition < count for partition in messages):
                 raise ConfigurationError(f"topic {topic!r} has {count} partitions, not more")
-            at_ms = int(self._clock.now().timestamp() * 1000)
-            self._writer.write(topic, messages, at_ms, deadline - time.monotonic())
-        PUBLISHED.labels(topic).inc(sum(map(len, messages.values())))
+            self._write(topic, messages, deadline)
 
     def publish(self, topic: str, partition: int, messages: Sequence[Message]) -> None:
         self.publish_all(topic, {partition: messages})
 
     def send(self, topic: str, messages: Sequence[Message]) -> None:
+        check_sizes(messages)
+        deadline = time.monotonic() + self._timeout
         with self._lock, self._errors(topic):
-            count = self._partitions(topic)
-        self.publish_all(topic, spread(messages, count, self._turns))
+            count = self._partitions(topic, deadline)
+            self._write(topic, spread(messages, count, self._turns), deadline)
+
+    def _write(
+        self, topic: str, messages: Mapping[int, Sequence[Message]], deadline: float
+    ) -> None:
+        at_ms = int(self._clock.now().timestamp() * 1000)
+        self._writer.write(topic, messages, at_ms, deadline - time.monotonic())
+        PUBLISHED.labels(topic).inc(sum(map(len, messages.values())))
 
     def _errors(self, topic: str) -> AbstractContextManager[None]:
         return kafka_errors(self._bootstrap, doing=f"Write and Describe on topic {topic}")
 
-    def _partitions(self, topic: str) -> int:
-        count = self._writer.partitions(topic, self._timeout)
+    def _partitions(self, topic: str, deadline: float) -> int:
+        count = self._writer.partitions(topic, deadline - time.monotonic())
         if not count:
             raise unknown_topic(topic, self._bootstrap)
         return count
