@@ -52,7 +52,6 @@ def warm_up_model(model: Model) -> None:
     """What scores and explains."""
     width = len(model.manifest.feature_names)
     unknown = np.full((1, width), np.nan)
-    for rows in (_ACCOUNTS = 256  # more than an empty index has room for
-_FEW, _MANY):
+    for rows in (_FEW, _MANY):
         model.score(np.zeros((rows, width)))
     model.reasons(np.zeros((1, width)), unknown, unknown)
