@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 def api(settings: Settings) -> FastAPI:
     """The casework API and console. Raises `ConfigurationError` without a secret key."""
     settings.require_secret()
-    engine = db.open_database(settings)
     clock = SystemClock()
+    publisher = open_publisher(settings, clock)
+    engine = db.open_database(settings)
     return create_app(
         Services(
             settings=settings,
@@ -45,7 +46,7 @@ def api(settings: Settings) -> FastAPI:
             sessions=db.session_factory(engine),
             clock=clock,
             passwords=Passwords(),
-            publisher=open_publisher(settings, clock),
+            publisher=publisher,
         )
     )
 
@@ -60,10 +61,12 @@ class Worker:
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         key = settings.require_secret()
+        # The stream first: a wrong address of it is told by its name, whatever else is missing.
+        partitions = partitions_there(settings)
         sessions = db.session_factory(db.open_database(settings, pool_size=3))
         clock = SystemClock()
         with connect_errors(), sessions.begin() as session:
-            layouts.confirm(session, settings.topic_transactions, partitions_there(settings))
+            layouts.confirm(session, settings.topic_transactions, partitions)
         self._stop = stop
         pulse = Pulse(settings.topic_transactions)
         self._path = ForwardPath(

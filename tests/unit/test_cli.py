@@ -116,6 +116,22 @@ def test_nothing_starts_without_a_secret(command: str) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["worker", "api"])
+def test_a_wrong_stream_is_told_before_anything_is_asked_of_the_database(command: str) -> None:
+    """With both wrong, only the database was told, after its time-out; then, next, the stream."""
+    done = _run(
+        command,
+        FRAUDWATCH_SECRET_KEY="s" * 32,
+        FRAUDWATCH_STREAM_URL="kafak://127.0.0.1:9092",
+        FRAUDWATCH_DATABASE_URL="postgresql://u@127.0.0.1:1/x",
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "fraudwatch: FRAUDWATCH_STREAM_URL must be kafka://host:port[,host:port] or "
+        "file:///folder\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["FRAUDWATCH_DATABASE_URL", "FRAUDWATCH_STREAM_URL"])
 def test_demo_keeps_out_of_a_real_installation(name: str, tmp_path: Path) -> None:
     """Otherwise a shell with production settings would get demo people and demo payments."""
