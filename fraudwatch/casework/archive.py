@@ -4,7 +4,8 @@ For each table (`archive`): its rows are written to a temporary name in one snap
 compared, and the manifest is written. Then one transaction locks the table against writers, counts
 again, keeps the rows that went to people, notes the archive and drops the table. Until it commits
 the table is there and the file is a spare copy, which the next run replaces; after it, the file is
-what counts.
+what counts. A table without rows is dropped and leaves no file: its days stay open, as those are
+that never had a table.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import archive_files
-from fraudwatch.casework.archive_files import SCHEMA, Archived, Spans
+from fraudwatch.casework.archive_files import SCHEMA, Archived, Spans, disk_errors
 from fraudwatch.casework.archive_rows import read_archives
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.ledger_tables import LedgerTable, newest_table, read_tables, spans_of
@@ -43,11 +44,18 @@ Progress = Callable[[str], None]  # told each step that has been done
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """Tables that have become files, and those that stay with the reason."""
+class TableOutcome:
+    """What became of a table: a file (`archived`), it stays for a `reason`, or neither: it was
+    empty and is dropped."""
 
-    archived: tuple[Archived, ...]
-    stay: tuple[tuple[LedgerTable, str], ...]
+    table: LedgerTable
+    archived: Archived | None = None
+    reason: str = ""
+
+    @property
+    def dropped(self) -> bool:
+        """It was empty, and is no more."""
+        return self.archived is None and not self.reason
 
 
 def archive(
@@ -55,12 +63,16 @@ def archive(
     folder: Path,
     topic: str,
     before: date,
+    *,
+    tell: Callable[[TableOutcome], None] = lambda _outcome: None,
     progress: Progress = lambda _step: None,
-) -> Result:
-    """Archive every table whose days all lie before that one.
+) -> tuple[TableOutcome, ...]:
+    """Archive every table whose days all lie before that one; `tell` hears of each at once.
 
     Raises `Invalid` when fewer than `LEAST_DAYS` before the newest day would stay, `Conflict` when
-    another run is at it, `Unavailable` when readers hold the ledger for long.
+    another run is at it, `Unavailable` when readers hold the ledger for long or the disk is full,
+    `ArchiveError` when a file cannot be read back: the table at hand stays then, whole, and those
+    told of before are done.
     """
     with connect_errors(), sessions() as session:
         newest = newest_table(session)
@@ -71,16 +83,13 @@ def archive(
                 f"{latest} can be archived"
             )
         tables = [table for table in read_tables(session) if table.until <= before]
-    done: list[Archived] = []
-    stay: list[tuple[LedgerTable, str]] = []
+    outcomes: list[TableOutcome] = []
     with _alone(folder):
         for table in tables:
-            found = _archive(sessions, folder, topic, table, progress)
-            if isinstance(found, Archived):
-                done.append(found)
-            else:
-                stay.append((table, found))
-    return Result(tuple(done), tuple(stay))
+            with disk_errors(folder):
+                outcomes.append(_archive(sessions, folder, topic, table, progress))
+            tell(outcomes[-1])
+    return tuple(outcomes)
 
 
 def delete_old(sessions: sessionmaker[Session], folder: Path, until: date, now: datetime) -> int:
@@ -98,8 +107,9 @@ def delete_old(sessions: sessionmaker[Session], folder: Path, until: date, now: 
             ).all()
         with connect_errors(), sessions() as session:
             gone = [one for one in read_archives(session) if one.deleted_at is not None]
-        for archived in gone:
-            archive_files.remove(archived.path)
+        with disk_errors(folder):
+            for archived in gone:
+                archive_files.remove(archived.path)
     return len(marked)
 
 
@@ -109,17 +119,17 @@ def _archive(
     topic: str,
     table: LedgerTable,
     progress: Progress,
-) -> Archived | str:
+) -> TableOutcome:
     for attempt in range(_TRIES):
         if attempt:
             time.sleep(_PAUSE)
         exported = _export(sessions, folder, topic, table, progress)
         if isinstance(exported, str):
-            return exported
+            return TableOutcome(table, reason=exported)
         archived, spans = exported
         if _drop(sessions, table, archived, spans, progress):
-            return archived
-    return "it is being written to"
+            return TableOutcome(table, archived)
+    return TableOutcome(table, reason="it is being written to")
 
 
 def _export(
@@ -128,8 +138,8 @@ def _export(
     topic: str,
     table: LedgerTable,
     progress: Progress,
-) -> tuple[Archived, dict[int, Spans]] | str:
-    """Write a table's file and manifest; or why the table has to stay."""
+) -> tuple[Archived | None, dict[int, Spans]] | str:
+    """Write a table's file and manifest, neither for one without rows; or why it has to stay."""
     path = folder.resolve() / f"{table.first}-{table.id}.parquet"
     with connect_errors(), sessions() as session:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
@@ -137,7 +147,7 @@ def _export(
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         spans = spans_of(session, table.name)
         if not spans:
-            return "it is empty"
+            return None, spans
         published = {
             row.partition: row.published_offset
             for row in session.execute(
@@ -173,7 +183,7 @@ def _rows(session: Session, table: LedgerTable) -> Iterator[pa.Table]:
 def _drop(
     sessions: sessionmaker[Session],
     table: LedgerTable,
-    archived: Archived,
+    archived: Archived | None,
     spans: dict[int, Spans],
     progress: Progress,
 ) -> bool:
@@ -197,15 +207,30 @@ def _is_lock(error: Unavailable) -> bool:
 def _swap(
     session: Session,
     table: LedgerTable,
-    archived: Archived,
+    archived: Archived | None,
     spans: dict[int, Spans],
     progress: Progress,
 ) -> bool:
     session.execute(text("SET LOCAL statement_timeout = 0"))
     session.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
     session.execute(text(f'LOCK TABLE "{table.name}" IN SHARE MODE'))
-    if session.scalar(text(f'SELECT count(*) FROM "{table.name}"')) != archived.rows:  # noqa: S608
+    rows = session.scalar(text(f'SELECT count(*) FROM "{table.name}"'))  # noqa: S608
+    if rows != (archived.rows if archived is not None else 0):
         return False
+    if archived is not None:
+        _note(session, table, archived, spans)
+    session.execute(text("LOCK TABLE ledger_tables IN ACCESS EXCLUSIVE MODE"))
+    session.execute(text("DELETE FROM ledger_tables WHERE id = :id"), {"id": table.id})
+    session.execute(text(f'ALTER TABLE ledger DETACH PARTITION "{table.name}"'))
+    session.execute(text(f'DROP TABLE "{table.name}"'))
+    progress("dropped")
+    return True
+
+
+def _note(
+    session: Session, table: LedgerTable, archived: Archived, spans: dict[int, Spans]
+) -> None:
+    """Keep the rows that went to people, and what the file holds."""
     session.execute(
         text(
             f'INSERT INTO ledger_kept ({_NAMES}) SELECT {_NAMES} FROM "{table.name}" l'  # noqa: S608
@@ -225,12 +250,6 @@ def _swap(
         )
     )
     session.execute(insert(ArchivedOffsets), [_offsets(archived, *one) for one in spans.items()])
-    session.execute(text("LOCK TABLE ledger_tables IN ACCESS EXCLUSIVE MODE"))
-    session.execute(text("DELETE FROM ledger_tables WHERE id = :id"), {"id": table.id})
-    session.execute(text(f'ALTER TABLE ledger DETACH PARTITION "{table.name}"'))
-    session.execute(text(f'DROP TABLE "{table.name}"'))
-    progress("dropped")
-    return True
 
 
 def _offsets(archived: Archived, partition: int, held: Spans) -> dict[str, Any]:
@@ -247,8 +266,9 @@ def _offsets(archived: Archived, partition: int, held: Spans) -> dict[str, Any]:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One run at a time writes into a folder; the lock goes with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,14 +7,16 @@ reads them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -24,9 +26,12 @@ import pyarrow.parquet as pq
 import zstandard
 from numpy.typing import NDArray
 
-from fraudwatch.errors import ArchiveError
+from fraudwatch.errors import ArchiveError, ConfigurationError, Unavailable
 
 Spans = NDArray[np.int64]  # (n, 2): offsets from, and before; sorted, apart from each other
+
+# What the system says when no more can be written: disk, quota, or the limit of a file's size.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _MOMENT = pa.timestamp("us", "UTC")
 SCHEMA = pa.schema(
@@ -99,23 +104,56 @@ def part_of(path: Path) -> Path:
 def write_part(path: Path, tables: Iterable[pa.Table]) -> None:
     """Write the tables, a row group each, beside `path`. What an earlier run left is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with part_of(path).open("wb") as file:
-        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
-            for table in tables:
-                writer.write_table(table, row_group_size=max(1, len(table)))
-        _sync(file.fileno())
+    with _writing(path) as file, pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=max(1, len(table)))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[IO[bytes]]:
+    """The part of a file, on the disk when the block ends; gone when the disk takes no more."""
+    part = part_of(path)
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Name the folder where the system refuses to write or read: `Unavailable` when it is full,
+    `ConfigurationError` otherwise."""
+    try:
+        yield
+    except OSError as error:
+        told = f"the archive {folder}: {error.strerror or error}"
+        if error.errno in _FULL:
+            raise Unavailable(
+                f"{told}; nothing is lost: make room and run the command again"
+            ) from error
+        raise ConfigurationError(
+            f"{told}; is it the folder you want (FRAUDWATCH_ARCHIVE_DIR), and writable?"
+        ) from error
 
 
 def require_equal(path: Path, tables: Iterable[pa.Table]) -> None:
     """Read back what `write_part` wrote. Raises `ArchiveError` unless these tables are in it."""
-    with pq.ParquetFile(part_of(path)) as file:
-        number = 0
-        for table in tables:
-            if number == file.num_row_groups or not file.read_row_group(number).equals(table):
-                raise ArchiveError(f"{path}: what was read back is not what was written")
-            number += 1
-        if number != file.num_row_groups:
-            raise ArchiveError(f"{path}: what was read back is not what was written")
+    unequal = f"{path}: what was read back is not what was written; run the command again"
+    try:
+        with pq.ParquetFile(part_of(path)) as file:
+            number = 0
+            for table in tables:
+                if number == file.num_row_groups or not file.read_row_group(number).equals(table):
+                    raise ArchiveError(unequal)
+                number += 1
+            if number != file.num_row_groups:
+                raise ArchiveError(unequal)
+    except (pa.ArrowException, OSError) as error:
+        raise ArchiveError(unequal) from error
 
 
 def finish(path: Path) -> tuple[int, str]:
@@ -140,10 +178,8 @@ def write_manifest(archived: Archived, spans: Mapping[int, Spans]) -> None:
         }
         for partition, found in sorted(spans.items())
     }
-    with part_of(path).open("wb") as file:
+    with _writing(path) as file:
         file.write(msgspec.json.format(msgspec.json.encode(facts)))
-        file.flush()
-        _sync(file.fileno())
     part_of(path).replace(path)
     _sync_folder(path.parent)
 
@@ -221,10 +257,6 @@ def unpack_spans(packed: bytes) -> Spans:
     """The spans again."""
     steps = np.frombuffer(zstandard.decompress(packed), dtype="<i8")
     return np.cumsum(steps.astype(np.int64)).reshape(-1, 2)
-
-
-def _sync(handle: int) -> None:
-    os.fsync(handle)
 
 
 def _sync_folder(folder: Path) -> None:

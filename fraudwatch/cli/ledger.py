@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from fraudwatch.casework import archive as archiving
 from fraudwatch.casework import db
+from fraudwatch.casework.archive import TableOutcome
 from fraudwatch.casework.archive_rows import read_archives
 from fraudwatch.casework.ledger_tables import read_tables
 from fraudwatch.clock import SystemClock
@@ -54,9 +55,10 @@ def archive(
 ) -> None:
     """Make files of old days and drop their tables.
 
-    Each day is written as Parquet with a manifest, read back and compared, then dropped. Without an
-    option FRAUDWATCH_LEDGER_DAYS counts. Files older than FRAUDWATCH_ARCHIVE_DAYS are deleted then.
-    May run beside the workers, and again after a failure. Exits 1 when a table had to stay.
+    Each day is written as Parquet with a manifest, read back and compared, then dropped; a day
+    without rows is dropped and leaves no file. Without an option FRAUDWATCH_LEDGER_DAYS counts.
+    Files older than FRAUDWATCH_ARCHIVE_DAYS are deleted then. May run beside the workers, and again
+    after a failure. Exits 1 when a table had to stay.
     """
     settings = load_settings()
     if before is not None and keep_days is not None:
@@ -66,21 +68,30 @@ def archive(
         raise Invalid("give --before or --keep-days, or set FRAUDWATCH_LEDGER_DAYS")
     sessions, now = db.open_sessions(settings), SystemClock().now()
     today = now.astimezone(UTC).date()
-    result = archiving.archive(
+    outcomes = archiving.archive(
         sessions,
         settings.archive_folder,
         settings.topic_transactions,
         before.date() if before is not None else today - timedelta(days=days),
+        tell=_tell,
     )
-    for archived in result.archived:
-        typer.echo(f"{archived.path}: {archived.rows:,} rows, SHA-256 {archived.sha256}")
-    for table, reason in result.stay:
-        typer.echo(f"{table.name} stays: {reason}", err=True)
     deleted = 0
     if settings.archive_days:
         deleted = archiving.delete_old(
             sessions, settings.archive_folder, today - timedelta(days=settings.archive_days), now
         )
-    typer.echo(f"{len(result.archived)} archived, {deleted} deleted for their age")
-    if result.stay:
+    archived = sum(outcome.archived is not None for outcome in outcomes)
+    dropped = sum(outcome.dropped for outcome in outcomes)
+    typer.echo(f"{archived} archived, {dropped} dropped empty, {deleted} deleted for their age")
+    if archived + dropped < len(outcomes):
         raise typer.Exit(1)
+
+
+def _tell(outcome: TableOutcome) -> None:
+    if outcome.archived is not None:
+        file = outcome.archived
+        typer.echo(f"{file.path}: {file.rows:,} rows, SHA-256 {file.sha256}")
+    elif outcome.dropped:
+        typer.echo(f"{outcome.table.name}: empty, dropped")
+    else:
+        typer.echo(f"{outcome.table.name} stays: {outcome.reason}", err=True)

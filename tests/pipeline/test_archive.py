@@ -4,146 +4,59 @@ readers see it as before."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import insert, select, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import ledger, views
 from fraudwatch.casework.archive import archive, delete_old
 from fraudwatch.casework.archive_files import pack_spans, unpack_spans
 from fraudwatch.casework.archive_rows import read_archives
-from fraudwatch.casework.ledger_tables import LedgerTables, make_tables, read_tables
+from fraudwatch.casework.ledger_tables import LedgerTables, read_tables
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
     Alert,
     Case,
     KeptRow,
-    LedgerOffsets,
     LedgerRow,
-    StreamOffset,
 )
 from fraudwatch.casework.repeats import reject_repeats
-from fraudwatch.casework.scored import COLUMNS, Scored
+from fraudwatch.casework.scored import Scored
 from fraudwatch.casework.verify import verify
 from fraudwatch.clock import FixedClock
 from fraudwatch.domain.access import Actor, Permission, Role
 from fraudwatch.domain.decision import Versions
 from fraudwatch.domain.transaction import Transaction, encode
 from fraudwatch.errors import ArchiveError, Invalid, NotFound, Unavailable
-from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_transactions
 from fraudwatch.history import from_ledger
 from streams.arrivals import Arrivals
-
-TOPIC = "transactions"
-FIRST = datetime(2026, 3, 1, 12, tzinfo=UTC)
-NEWEST = FIRST + timedelta(days=200)
-BEFORE = date(2026, 3, 3)
-SPEC = FeatureSpec()
-REASONS = [{"feature": "f", "sentence": "much", "weight": 1.5}]
-Sessions = sessionmaker[Session]
-
-
-def transaction(offset: int, moment: datetime) -> Transaction:
-    return Transaction(
-        transaction_id=f"t-{offset}",
-        account_id=f"a-{offset % 3}",
-        event_time=moment,
-        amount=Decimal("1.2500"),
-        currency="EUR",
-    )
-
-
-def row(partition: int, offset: int, moment: datetime) -> dict[str, Any]:
-    name = partition * 1000 + offset
-    return {
-        "partition": partition,
-        "offset": offset,
-        "transaction_id": f"t-{name}",
-        "account_id": f"a-{name % 3}",
-        "event_time": moment,
-        "amount": Decimal("1.2500"),
-        "currency": "EUR",
-        "country": "AT" if offset % 2 else None,
-        "payload": encode(transaction(name, moment)),
-        "features": np.full(len(SPEC.names), name, dtype="<f8").tobytes(),
-        "features_version": SPEC.version,
-        "risk": 0.25 if offset % 2 else None,
-        "outcome": 1 if offset == 4 else 0,
-        "rule": 0,
-        "reasons": REASONS if offset == 4 else None,
-        "policy_id": 1,
-        "profile_version": "",
-        "scored_at": moment,
-    }
-
-
-# Days alternate within each partition, so that reading in order has to go back and forth.
-ROWS = [
-    row(partition, offset, FIRST + timedelta(days=offset % 2, minutes=offset))
-    for partition in (0, 1)
-    for offset in range(12)
-] + [row(0, 12, NEWEST), row(1, 12, NEWEST)]
+from tests.pipeline.old_days import (
+    BEFORE,
+    FIRST,
+    NEWEST,
+    ROWS,
+    SPEC,
+    TOPIC,
+    Sessions,
+    fill,
+    ok,
+    row,
+    run,
+    seen,
+    transaction,
+)
 
 
 @pytest.fixture
 def old(sessions: Sessions) -> Sessions:
-    """Two partitions with two old days and a new one; row 4 of partition 0 is in a case."""
-    with sessions.begin() as session:
-        tables = make_tables(session, {found["event_time"].date() for found in ROWS}, NEWEST.date())
-        for table in tables:
-            session.execute(
-                insert(LedgerOffsets),
-                [
-                    {"table_id": table.id, "partition": p, "first_offset": 0, "next_offset": 65_536}
-                    for p in (0, 1)
-                ],
-            )
-        session.execute(insert(LedgerRow), ROWS)
-        session.execute(
-            insert(StreamOffset),
-            [
-                {
-                    "topic": TOPIC,
-                    "partition": p,
-                    "first_offset": 0,
-                    "next_offset": 13,
-                    "published_offset": 13,
-                }
-                for p in (0, 1)
-            ],
-        )
+    """See `tests.pipeline.old_days.fill`."""
+    fill(sessions)
     return sessions
-
-
-def seen(sessions: Sessions) -> list[list[tuple[Any, ...]]]:
-    """All columns of all rows as a replay reads them, in pieces of 5."""
-    with sessions() as session:
-        return [
-            [
-                tuple(getattr(found, name) for name in COLUMNS)
-                for piece in ledger.recorded(session, p, 1, 13, chunk=5)
-                for found in piece
-            ]
-            for p in (0, 1)
-        ]
-
-
-def run(sessions: Sessions, folder: Path, progress: Callable[[str], None] = lambda _: None) -> int:
-    return len(archive(sessions, folder, TOPIC, BEFORE, progress).archived)
-
-
-def ok(sessions: Sessions) -> bool:
-    with sessions() as session:
-        return verify(session, TOPIC).ok
 
 
 def test_readers_see_archived_rows_as_before(old: Sessions, tmp_path: Path) -> None:
@@ -226,9 +139,10 @@ def test_rows_that_come_during_the_export_are_exported_too(old: Sessions, tmp_pa
 def test_what_is_not_published_or_too_new_stays(old: Sessions, tmp_path: Path) -> None:
     with old.begin() as session:
         session.execute(text("UPDATE stream_offsets SET published_offset = 11 WHERE partition = 1"))
-    result = archive(old, tmp_path, TOPIC, BEFORE)
-    assert [archived.first for archived in result.archived] == [FIRST.date()]
-    assert [reason for _, reason in result.stay] == ["decisions of it are not published yet"]
+    first, second = archive(old, tmp_path, TOPIC, BEFORE)
+    assert first.archived is not None
+    assert first.archived.first == FIRST.date()
+    assert second.reason == "decisions of it are not published yet"
     with pytest.raises(Invalid, match="120 days"):
         archive(old, tmp_path, TOPIC, NEWEST.date())
 
