@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from fraudwatch.casework.copy_rows import EPOCH_US, JSONB, Rows, microseconds, number
 from fraudwatch.domain.decision import Reason, Versions
-from fraudwatch.domain.transaction import Transaction, amount_to_e4
+from fraudwatch.domain.transaction import Transaction
+from fraudwatch.features.columns import amounts_e4
 from fraudwatch.policy.rules import Outcomes
 
 COLUMNS = (
@@ -91,7 +92,7 @@ def copy_rows(scored: Scored) -> Rows:
     rows.texts([t.transaction_id for t in transactions])
     rows.texts([t.account_id for t in transactions])
     rows.numbers(scored.time_us - EPOCH_US, "i8")
-    rows.amounts(np.fromiter((amount_to_e4(t.amount) for t in transactions), np.int64, count))
+    rows.amounts(amounts_e4(transactions))
     rows.texts([t.currency for t in transactions])
     for name in _TEXTS:
         rows.texts(list(map(attrgetter(name), transactions)))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -17,14 +18,18 @@ import pandas as pd
 import xxhash
 from numpy.typing import NDArray
 
+from fraudwatch.domain.limits import AMOUNT_DECIMALS
 from fraudwatch.domain.transaction import Transaction
 from fraudwatch.features.catalogue import FeatureSpec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 # 50 thousand million units of the reference currency, in 1e-4. Amounts saturate here, so that the
 # sum over a full account history (kernel.KEEP rows) stays inside int64.
 AMOUNT_LIMIT_E4 = 5 * 10**14
+
+_E4 = Decimal(10**AMOUNT_DECIMALS)
 
 IDS = ("account", "merchant", "category", "channel", "country", "device", "counterparty")
 FIELDS = {
@@ -87,7 +92,6 @@ def from_transactions(transactions: Sequence[Transaction], spec: FeatureSpec) ->
     n = len(transactions)
     ids = {name: _hash_field(transactions, field) for name, field in FIELDS.items()}
     time_us = np.fromiter((to_us(t.event_time) for t in transactions), np.int64, n)
-    amount = np.fromiter((int(t.amount.scaleb(4)) for t in transactions), np.int64, n)
     rate = np.ones(n)
     if spec.rates:
         rate[:] = [spec.rates.get(t.currency, 1.0) for t in transactions]
@@ -97,7 +101,7 @@ def from_transactions(transactions: Sequence[Transaction], spec: FeatureSpec) ->
     return Columns(
         **ids,
         time_us=time_us,
-        amount_e4=in_reference(amount, rate),
+        amount_e4=in_reference(amounts_e4(transactions), rate),
         # None becomes NaN
         latitude=np.array([t.latitude for t in transactions], dtype=np.float64),
         longitude=np.array([t.longitude for t in transactions], dtype=np.float64),
@@ -131,8 +135,13 @@ def from_frame(frame: pd.DataFrame, spec: FeatureSpec) -> Columns:
 
 def to_us(moment: datetime) -> int:
     """Microseconds since 1970 UTC of an aware moment, exactly."""
-    gap = moment - EPOCH
-    return (gap.days * 86_400 + gap.seconds) * 1_000_000 + gap.microseconds
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def amounts_e4(transactions: Sequence[Transaction]) -> NDArray[np.int64]:
+    """Exact amounts in 1e-4 of each transaction's own currency."""
+    units = map(_E4.__mul__, map(attrgetter("amount"), transactions))
+    return np.fromiter(map(int, units), np.int64, len(transactions))
 
 
 def in_reference(amount_e4: NDArray[np.int64], rate: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -66,8 +66,19 @@ def draw(key: bytes, transaction_id: str) -> float:
     Keyed, so that nobody without the key can craft ids that stay out of the sample; a function of
     the id, so that the same transaction draws the same on every replay.
     """
-    digest = hashlib.blake2b(transaction_id.encode(), key=key[:64], digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+    return _drawing(key)(transaction_id)
+
+
+def _drawing(key: bytes) -> Callable[[str], float]:
+    """`draw` for many transactions: the key is hashed once."""
+    keyed = hashlib.blake2b(key=key[:64], digest_size=8)
+
+    def drawn(transaction_id: str) -> float:
+        state = keyed.copy()
+        state.update(transaction_id.encode())
+        return int.from_bytes(state.digest(), "big") / 2**64
+
+    return drawn
 
 
 def decide(
@@ -111,7 +122,8 @@ def decide(
     rule[late] = Rule.LATE
 
     if policy.blind_spot_rate > 0:
+        drawn = _drawing(key)
         for row in np.flatnonzero(outcome == Outcome.AUTO_CLEAR).tolist():
-            if draw(key, transaction_ids[row]) < policy.blind_spot_rate:
+            if drawn(transaction_ids[row]) < policy.blind_spot_rate:
                 rule[row] = Rule.BLIND_SPOT
     return Outcomes(outcome, rule)

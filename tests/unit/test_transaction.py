@@ -267,6 +267,7 @@ def test_what_is_not_one_json_object_is_refused(value: bytes, reason: str) -> No
         b'{"account_id":"a-1",' + message()[1:],
         b'{"latitude":1,"latitude":2,' + message()[1:],
         b'{"latitude":1,"latitude":2,' + message(amount=57.16)[1:],
+        b'{"latitude":1,"latitude":2,"longitude" :1,' + message()[1:],
         b'{"latitude":null,"latitude":null,' + message()[1:],
         b'{"attributes":{"a":1,"a":2},' + message()[1:],
         b'{"attributes":{"a":null,"a":null},' + message()[1:],
