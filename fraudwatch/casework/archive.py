@@ -13,8 +13,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -147,6 +147,7 @@ def _export(
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         spans = spans_of(session, table.name)
         if not spans:
+            progress("empty")
             return None, spans
         published = {
             row.partition: row.published_offset
@@ -158,26 +159,28 @@ def _export(
         }
         if any(held[-1, 1] > published.get(partition, 0) for partition, held in spans.items()):
             return "decisions of it are not published yet"
-        archive_files.write_part(path, _rows(session, table))
+        with closing(_rows(session, table)) as rows:
+            archive_files.write_part(path, rows)
         progress("written")
-        archive_files.require_equal(path, _rows(session, table))
+        with closing(_rows(session, table)) as rows:
+            archive_files.require_equal(path, rows)
         progress("compared")
     size, sha256 = archive_files.finish(path)
-    rows = sum(int((held[:, 1] - held[:, 0]).sum()) for held in spans.values())
-    archived = Archived(table.id, table.first, table.until, path, size, sha256, rows)
+    count = sum(int((held[:, 1] - held[:, 0]).sum()) for held in spans.values())
+    archived = Archived(table.id, table.first, table.until, path, size, sha256, count)
     progress("named")
     archive_files.write_manifest(archived, spans)
     progress("manifest")
     return archived, spans
 
 
-def _rows(session: Session, table: LedgerTable) -> Iterator[pa.Table]:
-    found = session.execute(
+def _rows(session: Session, table: LedgerTable) -> Generator[pa.Table, None, None]:
+    with session.execute(
         text(f'SELECT {_NAMES} FROM "{table.name}" ORDER BY partition, "offset"'),  # noqa: S608
         execution_options={"yield_per": _CHUNK},
-    )
-    for rows in found.partitions(_CHUNK):
-        yield archive_files.table_of(rows)
+    ) as found:
+        for rows in found.partitions(_CHUNK):
+            yield archive_files.table_of(rows)
 
 
 def _drop(
