@@ -1,29 +1,28 @@
-"""Who did what, as a hash chain: changing, dropping or reordering a row breaks every later hash.
+"""Who changed what, as a hash chain: changing, dropping or reordering a row breaks later hashes.
 
-`hash = sha256(previous_hash + canonical JSON of the row)`. A chain cannot show that its newest rows
-were cut off; compare `AuditCheck.head` with a copy kept elsewhere for that.
+A row of the chain is made by the database (migration 0011) when the transaction that tells of it
+commits: with the change or not at all, in one order for all, whichever program wrote it. The lock
+that gives the order is the last one of a transaction and held for its commit alone. Who looked at
+what is in a second chain: `fraudwatch.casework.looks`. How rows are checked: `.audit_chain`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework.models import AuditRow
+from fraudwatch.casework import audit_chain
+from fraudwatch.casework.audit_chain import Anchor, AuditCheck, Head
+from fraudwatch.casework.models import AuditRow, PendingChange
 from fraudwatch.domain.access import Actor
 from fraudwatch.errors import Invalid
 
-GENESIS = bytes(32)
-
-# Any fixed number: rows of the chain are written one after the other.
-_CHAIN_LOCK = 7_264_912
+EXPIRED = "audit.expired"
+"""The action of the row that tells up to where old rows were removed for their age."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +41,6 @@ class By:
             raise Invalid("say who and why: it goes into the audit log")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditCheck:
-    """Result of walking the chain: `broken_at` is the id of the first row that does not fit."""
-
-    ok: bool
-    rows: int
-    head: str  # hexadecimal hash of the last row that fits
-    broken_at: int | None = None
-
-
 def append(
     session: Session,
     *,
@@ -60,66 +49,39 @@ def append(
     action: str,
     subject: str,
     data: Mapping[str, object],
-) -> AuditRow:
-    """Add a row; `actor` None is the machine. Holds the chain's lock until the commit.
+) -> None:
+    """Add a row; `actor` None is the machine. It joins the chain when the session commits.
 
-    Call it last, after all other rows are locked: everybody waits for this lock.
+    No personal values: rows are never changed, not even for an erasure. Not for transactions of
+    REPEATABLE READ, which would not see the row to follow.
     """
-    session.execute(select(func.pg_advisory_xact_lock(_CHAIN_LOCK)))
-    last = session.execute(
-        select(AuditRow.id, AuditRow.hash).order_by(AuditRow.id.desc()).limit(1)
-    ).first()
-    row = AuditRow(
-        id=(last.id if last else 0) + 1,
-        at=at,
-        actor_id=actor.user_id if actor else None,
-        actor=actor.name if actor else "fraudwatch",
-        action=action,
-        subject=subject,
-        data={name: _plain(value) for name, value in data.items()},
-        previous_hash=last.hash if last else GENESIS,
-    )
-    row.hash = _hash(row)
-    session.add(row)
-    session.flush()
-    return row
+    session.execute(insert(PendingChange).values(told(at, actor, action, subject, data)))
 
 
-def verify(session: Session) -> AuditCheck:
-    """Walk the whole chain, oldest first."""
-    previous, rows = GENESIS, 0
-    query = select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=1000)
-    with session.execute(query) as found:
-        for (row,) in found:
-            fits = row.id == rows + 1 and row.previous_hash == previous and row.hash == _hash(row)
-            if not fits:
-                return AuditCheck(ok=False, rows=rows, head=previous.hex(), broken_at=row.id)
-            previous, rows = row.hash, rows + 1
-    return AuditCheck(ok=True, rows=rows, head=previous.hex())
-
-
-def _hash(row: AuditRow) -> bytes:
+def told(
+    at: datetime, actor: Actor | None, action: str, subject: str, data: Mapping[str, object]
+) -> dict[str, object]:
+    """The columns of a row that waits for its place in a chain."""
     content = {
-        "id": row.id,
-        "at": row.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "actor_id": row.actor_id,
-        "actor": row.actor,
-        "action": row.action,
-        "subject": row.subject,
-        "data": row.data,
+        "at": at,
+        "actor_id": actor.user_id if actor else None,
+        "actor": actor.name if actor else "fraudwatch",
+        "action": action,
+        "subject": subject,
+        "data": {name: audit_chain.plain(value) for name, value in data.items()},
     }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(row.previous_hash + text.encode()).digest()
+    return {**content, "digest": audit_chain.digest(**content)}  # type: ignore[arg-type]
 
 
-def _plain(value: object) -> Any:
-    """The value as JSON that JSONB gives back unchanged: it rewrites floats, so they are text."""
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return str(value)
+def verify(session: Session, heads: Sequence[Head] = ()) -> AuditCheck:
+    """Walk the whole chain, oldest first, and compare it with heads that were kept elsewhere."""
+    query = select(AuditRow).order_by(AuditRow.id).execution_options(yield_per=1000)
+    return audit_chain.check(session.scalars(query), anchor(session, EXPIRED), heads)
+
+
+def anchor(session: Session, action: str) -> Anchor:
+    """After which row a chain begins, from the newest row of that action."""
+    found = session.scalar(
+        select(AuditRow.data).where(AuditRow.action == action).order_by(AuditRow.id.desc()).limit(1)
+    )
+    return Anchor() if found is None else Anchor(int(found["until"]), bytes.fromhex(found["hash"]))

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fraudwatch.domain.access import Actor, Permission
 from fraudwatch.domain.decision import Outcome, Rule
@@ -33,10 +33,14 @@ HIDDEN = "…"
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """How one actor sees things; `key` is the secret of the pseudonyms."""
+    """How one actor sees things; `key` is the secret of the pseudonyms.
+
+    `shown` gathers the ids that were shown as they are: a look at these persons' data.
+    """
 
     actor: Actor
     key: bytes
+    shown: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def personal(self) -> bool:
@@ -50,11 +54,18 @@ class Lens:
 
     def id(self, value: str) -> str:
         """An id, masked where the reader may not see it."""
-        return value if self.personal else masked(value, self.key)
+        if not self.personal:
+            return masked(value, self.key)
+        self.shown.add(value)
+        return value
 
     def optional_id(self, value: str | None) -> str | None:
         """An id that may be missing."""
         return None if value is None else self.id(value)
+
+    def pseudonyms(self) -> list[str]:
+        """Of the ids that were shown."""
+        return sorted(pseudonym(value, self.key) for value in self.shown)
 
     def place(self, degrees: float | None) -> float | None:
         """A latitude or longitude."""

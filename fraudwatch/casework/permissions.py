@@ -7,15 +7,16 @@
 `Lens` carries the actor and what they may see. Routes for everybody say so with `PUBLIC`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
-from fraudwatch.casework import auth
+from fraudwatch.casework import auth, looks
 from fraudwatch.casework.auth import Identity, NotSignedIn, PasswordChangeNeeded
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep, open_session
 from fraudwatch.casework.known_tokens import KnownTokens
@@ -86,13 +87,25 @@ class Requires(Guard):
 
     permission: Permission
 
-    def __call__(self, identity: IdentityDep, services: ServicesDep) -> Lens:
-        """The lens of the actor. Raises `NotAllowed` or one of its kinds."""
+    def __call__(
+        self, request: Request, identity: IdentityDep, services: ServicesDep, session: SessionDep
+    ) -> Iterator[Lens]:
+        """The lens of the actor; what it shows of persons becomes a look, in the request's own
+        transaction. Raises `NotAllowed` or one of its kinds."""
         if identity.must_change_password:
             raise PasswordChangeNeeded("change the password first: POST /v1/me/password")
         if not identity.actor.may(self.permission):
             raise NotAllowed(f"this needs {self.permission}")
-        return Lens(identity.actor, services.settings.require_secret())
+        lens = Lens(identity.actor, services.settings.require_secret())
+        yield lens
+        if lens.shown:
+            looks.record(
+                session,
+                lens,
+                at=services.clock.now(),
+                where=f"{request.method} {request.scope['route'].path}",
+                asked=request.path_params,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,24 +152,29 @@ class Everybody(Guard):
         return None
 
 
+def _needs(permission: Permission) -> Any:
+    # Until the route has returned: what was shown is known then, and the answer still here.
+    return Depends(Requires(permission), scope="function")
+
+
 PUBLIC = Depends(Everybody())
 AnySignedIn = Annotated[Identity, Depends(SignedInOnly())]
-MayReadCases = Annotated[Lens, Depends(Requires(Permission.CASES_READ))]
-MayWorkCases = Annotated[Lens, Depends(Requires(Permission.CASES_WORK))]
-MayReopenCases = Annotated[Lens, Depends(Requires(Permission.CASES_REOPEN))]
-MayReadTransactions = Annotated[Lens, Depends(Requires(Permission.TRANSACTIONS_READ))]
+MayReadCases = Annotated[Lens, _needs(Permission.CASES_READ)]
+MayWorkCases = Annotated[Lens, _needs(Permission.CASES_WORK)]
+MayReopenCases = Annotated[Lens, _needs(Permission.CASES_REOPEN)]
+MayReadTransactions = Annotated[Lens, _needs(Permission.TRANSACTIONS_READ)]
 MayAsk = Annotated[Identity, Depends(RequiresToken(Permission.TRANSACTIONS_WRITE))]
-MayReadDecisions = Annotated[Lens, Depends(Requires(Permission.TRANSACTIONS_WRITE))]
-MayReadPolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_READ))]
-MayProposePolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_PROPOSE))]
-MayActivatePolicies = Annotated[Lens, Depends(Requires(Permission.POLICIES_ACTIVATE))]
-MayReadModels = Annotated[Lens, Depends(Requires(Permission.MODELS_READ))]
-MayPromoteModels = Annotated[Lens, Depends(Requires(Permission.MODELS_PROMOTE))]
-MayReadDeadLetters = Annotated[Lens, Depends(Requires(Permission.DEAD_LETTERS_READ))]
-MayRevealDeadLetters = Annotated[Lens, Depends(Requires(Permission.DEAD_LETTERS_REVEAL))]
-MayReplayDeadLetters = Annotated[Lens, Depends(Requires(Permission.DEAD_LETTERS_REPLAY))]
-MayReadAudit = Annotated[Lens, Depends(Requires(Permission.AUDIT_READ))]
-MayReadMetrics = Annotated[Lens, Depends(Requires(Permission.METRICS_READ))]
+MayReadDecisions = Annotated[Lens, _needs(Permission.TRANSACTIONS_WRITE)]
+MayReadPolicies = Annotated[Lens, _needs(Permission.POLICIES_READ)]
+MayProposePolicies = Annotated[Lens, _needs(Permission.POLICIES_PROPOSE)]
+MayActivatePolicies = Annotated[Lens, _needs(Permission.POLICIES_ACTIVATE)]
+MayReadModels = Annotated[Lens, _needs(Permission.MODELS_READ)]
+MayPromoteModels = Annotated[Lens, _needs(Permission.MODELS_PROMOTE)]
+MayReadDeadLetters = Annotated[Lens, _needs(Permission.DEAD_LETTERS_READ)]
+MayRevealDeadLetters = Annotated[Lens, _needs(Permission.DEAD_LETTERS_REVEAL)]
+MayReplayDeadLetters = Annotated[Lens, _needs(Permission.DEAD_LETTERS_REPLAY)]
+MayReadAudit = Annotated[Lens, _needs(Permission.AUDIT_READ)]
+MayReadMetrics = Annotated[Lens, _needs(Permission.METRICS_READ)]
 
 
 def guards(route: RouteContext) -> list[Guard]:

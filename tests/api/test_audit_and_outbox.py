@@ -1,4 +1,4 @@
-"""The audit log shows what was tampered with; messages leave once committed, in order."""
+"""Auditors read the log; messages leave once committed, in order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import audit, outbox
+from fraudwatch.casework import outbox
 from fraudwatch.casework.models import AuditRow, OutboxRow
 from fraudwatch.clock import FixedClock
 from fraudwatch.domain.access import Role
@@ -20,45 +20,6 @@ from streams.files import FilePublisher
 from streams.source import Message
 from tests.api.conftest import Api
 from tests.api.seed import NOW
-
-
-def fill(sessions: sessionmaker[Session], rows: int) -> None:
-    for number in range(rows):
-        with sessions.begin() as session:
-            audit.append(
-                session,
-                at=NOW,
-                actor=None,
-                action="test",
-                subject=f"case:{number}",
-                data={"text": "é \u2013 \u2028", "share": 0.1, "at": NOW, "list": [1, None, True]},
-            )
-
-
-TAMPERINGS = {
-    "UPDATE audit_log SET actor = 'somebody' WHERE id = 3": 3,
-    "UPDATE audit_log SET at = at + interval '1 second' WHERE id = 3": 3,
-    'UPDATE audit_log SET data = data || \'{"share": "0.2"}\' WHERE id = 3': 3,
-    "UPDATE audit_log SET hash = previous_hash WHERE id = 3": 3,
-    "DELETE FROM audit_log WHERE id = 3": 4,
-    "UPDATE audit_log SET id = -id WHERE id = 1": -1,
-}
-
-
-def test_a_tampered_row_is_found(sessions: sessionmaker[Session]) -> None:
-    """Even by somebody who may switch off the trigger that refuses changes."""
-    fill(sessions, 5)
-    with sessions() as session:
-        whole = audit.verify(session)
-    assert (whole.ok, whole.rows, whole.broken_at) == (True, 5, None)
-    for statement, broken_at in TAMPERINGS.items():
-        with sessions() as session:
-            session.execute(text("ALTER TABLE audit_log DISABLE TRIGGER append_only"))
-            session.connection().exec_driver_sql(statement)
-            check = audit.verify(session)
-            session.rollback()
-        assert (check.ok, check.broken_at) == (False, broken_at), statement
-        assert check.head != whole.head
 
 
 def test_auditors_read_and_check_the_log(api: Api) -> None:

@@ -1,5 +1,6 @@
 """The database's tables. Relations load only when asked (`lazy="raise"`)."""
 
+from fraudwatch.casework.models.audit import LookRow, PendingChange, PendingLook
 from fraudwatch.casework.models.base import Base
 from fraudwatch.casework.models.cases import (
     OPEN_STATUSES,
@@ -53,9 +54,12 @@ __all__ = [
     "LedgerOffsets",
     "LedgerRow",
     "LedgerTableRow",
+    "LookRow",
     "ModelRow",
     "OutboxRow",
     "OutcomeRow",
+    "PendingChange",
+    "PendingLook",
     "PolicyRow",
     "ProfileVersion",
     "ScoredTransaction",
