@@ -1,12 +1,13 @@
 """Accounts in memory: bytes of each, restart with a million, and accounts with very many payments.
 
-``python -m benchmarks.accounts [--accounts N] [--days N] [--replay N]`` measures, in one run:
+``python -m benchmarks.accounts [--accounts N] [--days N] [--replay N] [--rounds N]`` measures:
 
 - what an account takes while payments come in (30 in 30 days on average, differing by account as
   people do), at its highest, and in a snapshot; how long one turn of writing a snapshot stops a
   worker;
-- a restart of one worker with four partitions: accounts from their snapshots in an embedded
-  PostgreSQL, then the ledger rows after them;
+- a restart of one worker with four partitions, from the start of its process: accounts from their
+  snapshots in an embedded PostgreSQL, then the ledger rows after them; beside it a process that
+  reads the same snapshots and makes nothing of them;
 - features of accounts with many payments, as ratios to ordinary ones.
 """
 
@@ -14,27 +15,34 @@ from __future__ import annotations
 
 import argparse
 import resource
-import tempfile
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import text
+from sqlalchemy import URL, text
 
-from benchmarks.ledger_size import PARTITIONS, SPEC, Installation
+from benchmarks.ledger_size import PARTITIONS, SPEC, Installation, server
+from benchmarks.restart import LOAD, READ, memory_of
+from benchmarks.table import Figure, Noise, aligned
 from fraudwatch.casework import ledger
-from fraudwatch.casework.embedded import start_embedded, stop_embedded
 from fraudwatch.casework.snapshots import PARTS
 from fraudwatch.features.columns import Columns, hash_ids
 from fraudwatch.features.profiles import EMPTY_PROFILES
 from fraudwatch.features.spans import DAY
 from fraudwatch.features.state import AccountState
-from fraudwatch.memory import Memory
 
-TOPIC = "transactions"
+ACCOUNTS, DAYS, REPLAYED, ROUNDS = 1_000_000, 45, 200_000, 3
+GOAL_BYTES, GOAL_RESTART = 1_024, 10
+SEED = 1
+INPUT = (
+    f"accounts: {ACCOUNTS:,} with {DAYS} days of made-up payments of seed {SEED}, busy ones "
+    f"of seed {SEED + 1}"
+)
 START = 20_000 * DAY
 BATCH = 2_000
 A_MONTH = 30  # payments of the mean account in 30 days
@@ -85,11 +93,20 @@ def days(rng: np.random.Generator, accounts: int, count: int) -> Iterator[Column
         yield columns(rng, ids[np.minimum(who, accounts - 1)], START + day * DAY + times)
 
 
-def grow(accounts: int, count: int) -> list[AccountState]:
-    """The states of all partitions after so many days."""
+@dataclass(frozen=True)
+class Grown:
+    """States of all partitions; the most bytes an account, and CPU microseconds a payment."""
+
+    states: list[AccountState]
+    highest: float
+    absorbing: float
+
+
+def grow(accounts: int, count: int) -> Grown:
+    """Let so many days of payments come in."""
     states = [AccountState(SPEC) for _ in range(PARTITIONS)]
     highest = busy = rows = 0.0
-    for number, found in enumerate(days(np.random.default_rng(1), accounts, count), 1):
+    for number, found in enumerate(days(np.random.default_rng(SEED), accounts, count), 1):
         place = (found.account >> np.uint64(32)) % np.uint64(PARTITIONS)
         for partition, state in enumerate(states):
             mine = found.take(np.flatnonzero(place == partition))
@@ -103,29 +120,62 @@ def grow(accounts: int, count: int) -> list[AccountState]:
         highest = max(highest, each) if known > 0.9 * accounts else highest
         if number % 10 == 0 or number == count:
             print(f"  day {number:3}: {known:,} accounts, {each:,.0f} bytes each", flush=True)
+    return Grown(states, highest, busy / rows * 1e6)
+
+
+def memory(grown: Grown, known: int, in_snapshot: float) -> Figure:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"highest, once nine tenths are there: {highest:,.0f} bytes an account")
-    print(f"absorbing: {busy / rows * 1e6:.2f} us CPU a payment; process at most {peak:.1f} GB")
-    return states
+    return Figure(
+        f"memory an account, the highest while {known:,} grow",
+        (grown.highest,),
+        "bytes",
+        GOAL_BYTES,
+        beside=f"{in_snapshot:.0f} bytes in a snapshot; a payment joins in "
+        f"{grown.absorbing:.2f} us CPU; the whole process at most {peak:.1f} GB",
+    )
 
 
-def restart(states: list[AccountState], replayed: int) -> None:
+def restart(grown: Grown, replayed: int, noise: Noise, rounds: int) -> list[Figure]:
     """Write snapshots, start again from them, and again with ledger rows after them."""
-    with tempfile.TemporaryDirectory(prefix="accounts-") as name:
-        folder = Path(name)
-        try:
-            server = start_embedded(folder).set(drivername="postgresql+psycopg")
-            _restart(Installation(server, "restart"), states, replayed)
-        finally:
-            stop_embedded(folder)
+    with server() as url:
+        here = Installation(url, "restart")
+        known = sum(map(len, grown.states))
+        turns = save(here, grown.states)
+        with here.sessions() as session:
+            size = session.scalar(text("SELECT sum(length(data)) FROM snapshots")) or 0
+        figures = [memory(grown, known, size / known)]
+        grown.states.clear()
+        fresh = restarts(here.engine.url, noise, rounds)
+        replay(here, replayed)
+        longer = restarts(here.engine.url, noise, rounds)
+        here.engine.dispose()
+    reading = f"reading the same bytes: {median(fresh[READ]):.1f} s"
+    rate = here.at / max(1e-9, median(longer[LOAD]) - median(fresh[LOAD]))
+    return [
+        *figures,
+        Figure(f"restart with {known:,} accounts", fresh[LOAD], "s", GOAL_RESTART, beside=reading),
+        Figure(
+            f"the same and {here.at:,} ledger rows after the snapshots",
+            longer[LOAD],
+            "s",
+            GOAL_RESTART,
+            beside=f"{rate:,.0f} rows a second",
+        ),
+        Figure(
+            f"one turn of a snapshot, {known // PARTITIONS // PARTS:,} accounts",
+            tuple(turn * 1e3 for turn in turns),
+            "ms",
+            None,
+            beside="a worker stops for so long; a round is a turn",
+        ),
+    ]
 
 
-def _restart(here: Installation, states: list[AccountState], replayed: int) -> None:
-    known = sum(map(len, states))
-    memory = Memory(TOPIC, share=1, consecutive=10**9)
+def save(here: Installation, states: Sequence[AccountState]) -> list[float]:
+    """Write snapshots of all accounts; returns the seconds of each turn."""
+    memory, turns = memory_of(), []
     with here.sessions.begin() as session:
         memory.load(session, range(PARTITIONS), SPEC)
-    turns = []
     for partition, state in enumerate(states):
         memory[partition].state = state
         for part in range(PARTS):
@@ -133,18 +183,13 @@ def _restart(here: Installation, states: list[AccountState], replayed: int) -> N
             with here.sessions.begin() as session:
                 memory.save(session, partition, [part])
             turns.append(time.perf_counter() - began)
-    with here.sessions() as session:
-        size = session.scalar(text("SELECT sum(length(data)) FROM snapshots")) or 0
-    print(f"in a snapshot: {size / known:,.0f} bytes an account")
-    print(
-        f"one turn of {known // PARTITIONS // PARTS:,} accounts: median "
-        f"{median(turns) * 1e3:.0f} ms, longest {max(turns) * 1e3:.0f} ms"
-    )
-    states.clear()
     memory.drop(range(PARTITIONS))
-    loading = _load(here)
-    print(f"{known:,} accounts from their snapshots: {loading:.1f} s")
-    for _ in range(replayed // 5_000):
+    return turns
+
+
+def replay(here: Installation, rows: int) -> None:
+    """Let so many rows of the ledger follow the snapshots."""
+    for _ in range(rows // 5_000):
         scored, _ = here.batch(5_000)
         spans = [(p, scored.offsets[0], scored.offsets[-1] + 1) for p in range(PARTITIONS)]
         here.tables.prepare(ledger.days_of(scored.time_us), spans)
@@ -152,25 +197,25 @@ def _restart(here: Installation, states: list[AccountState], replayed: int) -> N
             ledger.write(session, scored, here.tables)
     with here.sessions.begin() as session:
         session.execute(text("UPDATE stream_offsets SET next_offset = :n"), {"n": here.at // 4})
-    both = _load(here)
-    print(
-        f"the same and {here.at:,} ledger rows after them: {both:.1f} s "
-        f"({here.at / max(both - loading, 1e-9):,.0f} rows a second)"
-    )
-    here.engine.dispose()
 
 
-def _load(here: Installation) -> float:
-    memory = Memory(TOPIC, share=1, consecutive=10**9)
-    began = time.perf_counter()
-    with here.sessions.begin() as session:
-        memory.load(session, range(PARTITIONS), SPEC)
-    return time.perf_counter() - began
+def restarts(database: URL, noise: Noise, rounds: int) -> dict[str, tuple[float, ...]]:
+    """Seconds that a fresh process takes for either way, by the clock, in each round."""
+    taken: dict[str, list[float]] = {LOAD: [], READ: []}
+    url = database.render_as_string(hide_password=False)
+    for _ in range(rounds):
+        noise.sample()
+        for way, found in taken.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "benchmarks.restart", way, url], check=True)
+            found.append(time.perf_counter() - began)
+    print(f"  restarts: {taken}", flush=True)
+    return {way: tuple(found) for way, found in taken.items()}
 
 
-def many(rounds: int = 5) -> None:
+def many(noise: Noise, rounds: int) -> list[Figure]:
     """What a payment costs accounts with many of them, against ordinary ones."""
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(SEED + 1)
     people = (rng.integers(1, 3_000, 200_000).astype(np.uint64)) * MIXER
     month = START + np.sort(rng.integers(0, 50 * DAY, 200_000))
     half = people.copy()
@@ -181,28 +226,33 @@ def many(rounds: int = 5) -> None:
         times = START + np.sort(rng.integers(0, span, rows))
         return columns(rng, np.full(rows, 7, dtype=np.uint64), times, favourites)
 
+    ordinary = columns(rng, people, month)
     cases: dict[str, Columns] = {
-        "ordinary accounts": columns(rng, people, month),
-        "one account with half of all traffic": columns(rng, half, month),
-        "one account, 100,000 in 30 days": one(100_000, 30 * DAY),
-        "the same, 50,000 merchants": one(100_000, 30 * DAY, 50_000),
-        "the same, in a minute": one(100_000, 6 * 10**7),
-        "the same, up to a minute late": columns(rng, np.full(100_000, 7, dtype=np.uint64), late),
-        "one account, 1,000 in 30 days": one(10_000, 300 * DAY),
-        "one account, 200 in 30 days": one(8_000, 1_200 * DAY),
+        "an account with half of all traffic": columns(rng, half, month),
+        "an account with 100,000 payments in 30 days": one(100_000, 30 * DAY),
+        "the same at 50,000 merchants": one(100_000, 30 * DAY, 50_000),
+        "the same in a minute": one(100_000, 6 * 10**7),
+        "the same up to a minute late": columns(rng, np.full(100_000, 7, dtype=np.uint64), late),
+        "an account with 1,000 payments in 30 days": one(10_000, 300 * DAY),
+        "an account with 200 payments in 30 days": one(8_000, 1_200 * DAY),
     }
+    beside: list[float] = []
     found: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
+        noise.sample()
+        beside.append(_cost(ordinary))
         for name, made in cases.items():
             found[name].append(_cost(made))
-    ordinary = found["ordinary accounts"]
-    print(f"\n{'features of a payment, CPU':42}{'us':>7}{'ratio':>8}{'spread':>14}")
-    for name, costs in found.items():
-        ratios = sorted(a / b for a, b in zip(costs, ordinary, strict=True))
-        print(
-            f"{name:42}{median(costs):7.2f}{median(ratios):8.2f}"
-            f"{f'{ratios[0]:.2f} - {ratios[-1]:.2f}':>14}"
+    return [
+        Figure(
+            f"{name} / ordinary ones, features of a payment",
+            tuple(a / b for a, b in zip(costs, beside, strict=True)),
+            "x",
+            None,
+            beside=f"{median(costs):.2f} us / {median(beside):.2f} us CPU",
         )
+        for name, costs in found.items()
+    ]
 
 
 def _cost(made: Columns) -> float:
@@ -216,14 +266,25 @@ def _cost(made: Columns) -> float:
     return median(costs[len(costs) // 2 :])
 
 
+def measure(
+    noise: Noise,
+    accounts: int = ACCOUNTS,
+    days: int = DAYS,
+    replay: int = REPLAYED,
+    rounds: int = ROUNDS,
+) -> list[Figure]:
+    """Accounts grow once, which is the same each time; the rest is done in each round."""
+    grown = grow(accounts, days)
+    return restart(grown, replay, noise, rounds) + many(noise, rounds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accounts", type=int, default=1_000_000)
-    parser.add_argument("--days", type=int, default=45)
-    parser.add_argument("--replay", type=int, default=200_000, help="ledger rows after snapshots")
-    arguments = parser.parse_args()
-    restart(grow(arguments.accounts, arguments.days), arguments.replay)
-    many()
+    parser.add_argument("--accounts", type=int, default=ACCOUNTS)
+    parser.add_argument("--days", type=int, default=DAYS)
+    parser.add_argument("--replay", type=int, default=REPLAYED, help="ledger rows after snapshots")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    print(aligned(measure(Noise(), **vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":

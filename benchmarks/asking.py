@@ -1,12 +1,14 @@
 """How long an answer takes, over REST and on the topic; all parts run as processes.
 
-``python -m benchmarks.asking [--seconds 15] [--rate 10000]`` starts all of them on this machine and
-measures, each as median, 99 % and largest of milliseconds:
+``python -m benchmarks.asking [--seconds 8] [--rate 10000] [--rounds 3] [--only rest|topic]`` starts
+all of them on this machine and measures in each round, as the time within which 99 of 100 answers
+came:
 
 - REST, one client that asks again when it has its answer; 50 requests a second on a fixed
-  schedule (a late start counts as waiting); 200 clients that ask at the same moment;
+  schedule (a late start counts as waiting); 200 clients that ask at the same moment; beside them
+  `GET /health`, which asks nothing of anyone;
 - the topic, from before a transaction is published until its decision is read: one at a time, and
-  `--rate` a second.
+  so many a second; beside them a message that only goes to the broker and back.
 
 Also prints what a batch costs the worker, stage by stage, in each part. REST answers count only
 with status 200: the transaction is on the stream and its decision committed.
@@ -26,15 +28,27 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
+from statistics import median
 
 from kafka import KafkaConsumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.parts import Parts, make_champion, running, stream_of
+from benchmarks.parts import (
+    SEED,
+    TRAINING_DAYS,
+    Parts,
+    make_champion,
+    make_topics,
+    running,
+    stream_of,
+)
+from benchmarks.table import Figure, Noise, aligned, shown
 from fraudwatch.casework import db, users
 from fraudwatch.casework.auth import Passwords
 from fraudwatch.clock import SystemClock
@@ -46,14 +60,40 @@ from tests.kafka_broker import free_ports
 
 PARTITIONS = 4
 PATIENCE_SECONDS = 60.0
+SECONDS, RATE, ROUNDS, CUSTOMERS = 8.0, 10_000, 3, 3_000
+BULK_SECONDS, SLOWER = 4, 4
+ECHO = "bench-echo"
+HEALTH, ROUND_TRIP = "GET /health", "to the broker and back"
+ONE = "POST /v1/transactions, one client"
+SCHEDULE = "POST /v1/transactions, 50 a second"
+TOGETHER = "POST /v1/transactions, 200 clients at the same moment"
+TOPIC = "event to decision, one at a time"
+REST = (HEALTH, ONE, SCHEDULE, TOGETHER)
+GOALS = {ONE: 20.0, SCHEDULE: 50.0, TOPIC: 20.0}  # milliseconds
+GOAL_AT_RATE = 100.0
+INPUT = (
+    f"asking: simulator of seed {SEED} with {CUSTOMERS:,} customers, a model of its first "
+    f"{TRAINING_DAYS} days, the messages after them in order"
+)
 
 
-def percentiles(name: str, seconds: Sequence[float], note: str = "") -> None:
-    """Print one line of the table, in milliseconds."""
-    ordered = sorted(seconds)
-    at = [ordered[math.ceil(share * len(ordered)) - 1] * 1000 for share in (0.5, 0.99, 1.0)]
-    shown = "".join(f"{value:9.1f}" for value in at)
-    print(f"{name:44}{len(ordered):8}{shown}  {note}", flush=True)
+@dataclass(frozen=True)
+class Taken:
+    """Seconds until each answer, one tuple a round, and what was strange about them."""
+
+    rounds: tuple[tuple[float, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(self.rounds + other.rounds, self.notes + other.notes)
+
+    def at(self, share: float) -> tuple[float, ...]:
+        """Milliseconds within which this share of the answers came, in each round."""
+        return tuple(sorted(r)[math.ceil(share * len(r)) - 1] * 1000 for r in self.rounds)
+
+
+def taken(seconds: Sequence[float], note: str = "") -> Taken:
+    return Taken((tuple(seconds),), (note,) if note else ())
 
 
 class Service:
@@ -154,7 +194,14 @@ class Client:
 
     def ask(self, body: bytes) -> int:
         """The status of the answer."""
-        self._connection.request("POST", "/v1/transactions?wait_ms=5000", body, self._headers)
+        return self._status("POST", "/v1/transactions?wait_ms=5000", body)
+
+    def health(self) -> int:
+        """The status of an answer that needs no database, stream or token."""
+        return self._status("GET", "/health", None)
+
+    def _status(self, method: str, path: str, body: bytes | None) -> int:
+        self._connection.request(method, path, body, self._headers)
         answer = self._connection.getresponse()
         answer.read()
         return answer.status
@@ -174,21 +221,30 @@ def warm_up(service: Service, messages: Iterator[Message]) -> None:
         list(pool.map(lambda body: Client(service).ask(body), bodies))
 
 
-def one_client(service: Service, messages: Iterator[Message], seconds: float) -> None:
+def one_client(service: Service, messages: Iterator[Message], seconds: float) -> Taken:
     client = Client(service)
-    taken, statuses = [], []
+    return repeatedly(client.ask, messages, seconds)
+
+
+def health(service: Service, messages: Iterator[Message], seconds: float) -> Taken:
+    client = Client(service)
+    return repeatedly(lambda _: client.health(), messages, seconds)
+
+
+def repeatedly(ask: Callable[[bytes], int], messages: Iterator[Message], seconds: float) -> Taken:
+    found, statuses = [], []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         body = next(messages).value
         began = time.perf_counter()
-        statuses.append(client.ask(body))
-        taken.append(time.perf_counter() - began)
-    percentiles("REST, one client", taken, decided(statuses))
+        statuses.append(ask(body))
+        found.append(time.perf_counter() - began)
+    return taken(found, decided(statuses))
 
 
 def on_schedule(
     service: Service, messages: Iterator[Message], seconds: float, per_second: float
-) -> None:
+) -> Taken:
     count = int(seconds * per_second)
     bodies = [next(messages).value for _ in range(count)]
     clients = threading.local()
@@ -204,19 +260,17 @@ def on_schedule(
 
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(ask, range(count)))
-    percentiles(
-        f"REST, {per_second:.0f} a second", [t for t, _ in found], decided([s for _, s in found])
-    )
+    return taken([t for t, _ in found], decided([s for _, s in found]))
 
 
-def at_once(service: Service, messages: Iterator[Message], clients: int, rounds: int) -> None:
-    bodies = [next(messages).value for _ in range(clients * rounds)]
+def at_once(service: Service, messages: Iterator[Message], clients: int, turns: int) -> Taken:
+    bodies = [next(messages).value for _ in range(clients * turns)]
     start = threading.Barrier(clients)
 
     def ask(number: int) -> list[tuple[float, int]]:
         client = Client(service)
         found = []
-        for turn in range(rounds):
+        for turn in range(turns):
             start.wait()
             began = time.perf_counter()
             status = client.ask(bodies[turn * clients + number])
@@ -225,23 +279,17 @@ def at_once(service: Service, messages: Iterator[Message], clients: int, rounds:
 
     with ThreadPoolExecutor(clients) as pool:
         found = list(itertools.chain.from_iterable(pool.map(ask, range(clients))))
-    percentiles(
-        f"REST, {clients} clients at the same moment",
-        [t for t, _ in found],
-        decided([s for _, s in found]),
-    )
+    return taken([t for t, _ in found], decided([s for _, s in found]))
 
 
 class Decisions:
-    """Reads the topic of decisions: when each was seen."""
+    """Reads a topic whose messages name their transaction: when each was seen."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, topic: str) -> None:
         self._consumer = KafkaConsumer(
             bootstrap_servers=parts.bootstrap, group_id=None, max_poll_records=5000
         )
-        partitions = [
-            TopicPartition(parts.settings.topic_decisions, number) for number in range(PARTITIONS)
-        ]
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         self._consumer.assign(partitions)
         self._consumer.seek_to_end(*partitions)
         for partition in partitions:
@@ -265,26 +313,44 @@ def transaction_id(message: Message) -> bytes:
     return json.loads(message.value)["transaction_id"].encode()  # type: ignore[no-any-return]
 
 
-def one_at_a_time(parts: Parts, messages: Iterator[Message], seconds: float) -> None:
-    taken = []
+def one_at_a_time(parts: Parts, messages: Iterator[Message], seconds: float) -> Taken:
+    settings = parts.settings
+    return there_and_back(
+        parts, messages, seconds, settings.topic_transactions, settings.topic_decisions
+    )
+
+
+def echo(parts: Parts, messages: Iterator[Message], seconds: float) -> Taken:
+    """To the broker and back, without a worker."""
+    named = (
+        Message(message.key, message.value, (("transaction_id", transaction_id(message)),))
+        for message in messages
+    )
+    return there_and_back(parts, named, seconds, ECHO, ECHO)
+
+
+def there_and_back(
+    parts: Parts, messages: Iterator[Message], seconds: float, asked: str, answered: str
+) -> Taken:
+    found: list[float] = []
     until = time.perf_counter() + seconds
     with (
         closing(open_publisher(parts.settings, SystemClock())) as publisher,
-        closing(Decisions(parts)) as decisions,
+        closing(Decisions(parts, answered)) as decisions,
     ):
         while time.perf_counter() < until:
             message = next(messages)
             wanted = transaction_id(message)
             began = time.perf_counter()
-            publisher.send(parts.settings.topic_transactions, [message])
-            while wanted not in (found := decisions.seen()):
+            publisher.send(asked, [message])
+            while wanted not in (seen := decisions.seen()):
                 if time.perf_counter() > began + PATIENCE_SECONDS:
-                    raise SystemExit("no decision came")
-            taken.append(found[wanted] - began)
-    percentiles("topic, one at a time", taken)
+                    raise TimeoutError("no decision came")
+            found.append(seen[wanted] - began)
+    return taken(found[1:])  # the first one connects
 
 
-def at_rate(parts: Parts, messages: Sequence[Message], per_second: int) -> None:
+def at_rate(parts: Parts, messages: Sequence[Message], per_second: int) -> Taken:
     """Published on a schedule, ten milliseconds' worth at a time; due times count."""
     step = max(1, per_second // 100)
     due: dict[bytes, float] = {}
@@ -300,7 +366,10 @@ def at_rate(parts: Parts, messages: Sequence[Message], per_second: int) -> None:
     for number, message in enumerate(messages):
         due[transaction_id(message)] = began + (number // step * step) / per_second
     seen: dict[bytes, float] = {}
-    with ThreadPoolExecutor(1) as pool, closing(Decisions(parts)) as decisions:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        closing(Decisions(parts, parts.settings.topic_decisions)) as decisions,
+    ):
         publishing = pool.submit(publish)
         until = time.perf_counter() + len(messages) / per_second + PATIENCE_SECONDS
         while len(seen) < len(due) and time.perf_counter() < until:
@@ -309,41 +378,84 @@ def at_rate(parts: Parts, messages: Sequence[Message], per_second: int) -> None:
             )
         reached = publishing.result()
     # The first second warms up; nothing is left out of what came later.
-    taken = [moment - due[found] for found, moment in seen.items() if due[found] >= began + 1.0]
-    note = f"published {reached:,.0f} a second"
-    if len(seen) < len(due):
-        note += f", {len(due) - len(seen)} had no decision in time"
-    percentiles(f"topic, {per_second:,} a second", taken, note)
+    found = [moment - due[wanted] for wanted, moment in seen.items() if due[wanted] >= began + 1.0]
+    missing = len(due) - len(seen)
+    notes = [f"only {reached:,.0f} a second were published"] * (reached < 0.95 * per_second)
+    notes += [f"{missing} had no decision in time"] * (missing > 0)
+    return taken(found, ", ".join(notes))
+
+
+def measure(
+    noise: Noise,
+    seconds: float = SECONDS,
+    rate: int = RATE,
+    rounds: int = ROUNDS,
+    customers: int = CUSTOMERS,
+    only: str | None = None,
+) -> list[Figure]:
+    """Each way of asking in each round, with the processes of one installation."""
+    bulk = [number * (1 + BULK_SECONDS) for number in (rate, rate // SLOWER)]
+    few_rows = 60_000
+    with running(partitions=PARTITIONS) as parts, ExitStack() as stack:
+        world = make_champion(parts, customers)
+        create_topics(parts.settings)
+        make_topics(parts.bootstrap, [ECHO], PARTITIONS)
+        stream = stream_of(world, few_rows + rounds * sum(bulk))
+        few, many = iter(stream[:few_rows]), iter(stream[few_rows:])
+        service = Service(parts, stack)
+        warm_up(service, few)
+        ways: dict[str, Callable[[], Taken]] = {
+            HEALTH: lambda: health(service, few, 1.0),
+            ONE: lambda: one_client(service, few, seconds),
+            SCHEDULE: lambda: on_schedule(service, few, seconds, 50),
+            TOGETHER: lambda: at_once(service, few, 200, 2),
+            ROUND_TRIP: lambda: echo(parts, few, 2.0),
+            TOPIC: lambda: one_at_a_time(parts, few, seconds),
+            f"event to decision, {rate:,} a second": lambda: at_rate(
+                parts, list(islice(many, bulk[0])), rate
+            ),
+            f"event to decision, {rate // SLOWER:,} a second": lambda: at_rate(
+                parts, list(islice(many, bulk[1])), rate // SLOWER
+            ),
+        }
+        if only:
+            ways = {name: way for name, way in ways.items() if (name in REST) == (only == "rest")}
+        found: dict[str, Taken] = dict.fromkeys(ways, Taken(()))
+        for _ in range(rounds):
+            for name, way in ways.items():
+                noise.sample()
+                with service.stages_shown():
+                    found[name] += way()
+                print(f"{name}: {found[name].at(0.99)[-1]:.1f} ms", flush=True)
+    goals = {**GOALS, f"event to decision, {RATE:,} a second": GOAL_AT_RATE}
+    return [
+        figure(name, times, found[HEALTH if name in REST else ROUND_TRIP], goals.get(name))
+        for name, times in found.items()
+        if name not in (HEALTH, ROUND_TRIP)
+    ]
+
+
+def figure(name: str, times: Taken, bare: Taken, goal: float | None) -> Figure:
+    """The 99th percentile, beside the median and the bare way in the same rounds."""
+    way = HEALTH if name in REST else ROUND_TRIP
+    answers = sum(map(len, times.rounds))
+    beside = (
+        f"median {shown(median(times.at(0.5)))} ms of {answers:,} answers; {way} "
+        f"{shown(median(bare.at(0.99)))} ms"
+    )
+    return Figure(
+        f"{name}, 99 %", times.at(0.99), "ms", goal, beside="; ".join((beside, *times.notes))
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15)
-    parser.add_argument("--rate", type=int, default=10_000)
-    parser.add_argument("--customers", type=int, default=3_000)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--rate", type=int, default=RATE)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--customers", type=int, default=CUSTOMERS)
     parser.add_argument("--only", choices=["rest", "topic"], help="measure one part alone")
-    options = parser.parse_args()
-    bulk = int(options.rate * (options.seconds + 1))
-    with running(partitions=PARTITIONS) as parts, ExitStack() as stack:
-        world = make_champion(parts, options.customers)
-        create_topics(parts.settings)
-        stream = stream_of(world, bulk + 40_000)
-        few, many = iter(stream[:40_000]), stream[40_000:]
-        service = Service(parts, stack)
-        print(f"{'':44}{'answers':>8}{'median':>9}{'99 %':>9}{'most':>9}  ms", flush=True)
-        warm_up(service, few)
-        if options.only != "topic":
-            with service.stages_shown():
-                one_client(service, few, options.seconds)
-            with service.stages_shown():
-                on_schedule(service, few, options.seconds, 50)
-            with service.stages_shown():
-                at_once(service, few, 200, 5)
-        if options.only != "rest":
-            with service.stages_shown():
-                one_at_a_time(parts, few, options.seconds)
-            with service.stages_shown():
-                at_rate(parts, many, options.rate)
+    print(aligned(measure(Noise(), **vars(parser.parse_args()))))
 
 
 if __name__ == "__main__":

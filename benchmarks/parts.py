@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
+from kafka import KafkaAdminClient
 from sqlalchemy import Engine
 
 from fraudwatch.casework import db, models_registry
@@ -74,10 +76,15 @@ def running(*, kafka: bool = True, **overrides: object) -> Iterator[Parts]:
         yield Parts(settings, engine, broker)
 
 
-def make_champion(parts: Parts, customers: int) -> World:
-    """Train a model without labels on the world's first days and let it decide."""
+def make_champion(parts: Parts, customers: int, hot: str = "") -> World:
+    """Train a model without labels on the world's first days and let it decide.
+
+    If `hot` names an account, every third payment is its, so that to the model it is usual.
+    """
     world = World(WorldConfig(seed=SEED, customers=customers))
     frame = world.generate(START, START + timedelta(days=TRAINING_DAYS))
+    if hot:
+        frame.loc[frame.index[::3], "account_id"] = hot
     spec = FeatureSpec()
     features = compute_features(frame, spec).values
     split = int(len(features) * 0.7)
@@ -93,11 +100,23 @@ def make_champion(parts: Parts, customers: int) -> World:
 
 
 def stream_of(world: World, rows: int) -> list[Message]:
-    """About so many messages of the days after the training window, in order of time."""
+    """So many messages of the days after the training window, in order of time."""
+    return list(islice(payments(world), rows))
+
+
+def payments(world: World) -> Iterator[Message]:
+    """Messages of the days after the training window, in order of time, without an end."""
     begin = START + timedelta(days=TRAINING_DAYS)
-    messages: list[Message] = []
-    while len(messages) < rows:
+    while True:
         end = begin + timedelta(days=1)
-        messages += transaction_messages(world.generate(begin, end))
+        yield from transaction_messages(world.generate(begin, end))
         begin = end
-    return messages[:rows]
+
+
+def make_topics(bootstrap: str, names: Sequence[str], partitions: int) -> None:
+    """Topics besides those of the settings."""
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        admin.create_topics(
+            {name: {"num_partitions": partitions, "replication_factor": 1} for name in names},
+            wait_for_metadata=True,
+        )

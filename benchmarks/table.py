@@ -12,7 +12,7 @@ import math
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,7 @@ BEGIN = "<!-- make bench: begin -->"
 END = "<!-- make bench: end -->"
 ROOT = Path(__file__).parents[1]
 _REFERENCE_STEPS = 500_000
-_HEAD = (
-    "| Measure | Median | Spread (rounds) | Goal | Met | Beside |",
-    "|---|---|---|---|---|---|",
-)
+_HEAD = ("Measure", "Median", "Spread (rounds)", "Goal", "Met", "Beside")
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,15 @@ class Noise:
         self.samples.append(Sample(time.process_time() - cpu, time.perf_counter() - wall))
 
 
+def sampled(measure: Callable[[Noise], list[Figure]]) -> tuple[list[Figure], list[Sample]]:
+    """What a benchmark found, and the reference task before, between and after its rounds."""
+    noise = Noise()
+    noise.sample()
+    figures = measure(noise)
+    noise.sample()
+    return figures, noise.samples
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where and when the figures of a table were measured; load averages of one minute."""
@@ -115,23 +121,35 @@ def revision() -> str:
 
 def rows(figures: Sequence[Figure]) -> str:
     """The table in Markdown: the median decides whether a goal is met."""
-    return "\n".join((*_HEAD, *map(_row, figures)))
+    lines = (_HEAD, ("---",) * len(_HEAD), *map(_cells, figures))
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines
+    )
 
 
-def _row(figure: Figure) -> str:
+def aligned(figures: Sequence[Figure]) -> str:
+    """The same table for a terminal."""
+    lines = (_HEAD, *map(_cells, figures))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cells(figure: Figure) -> tuple[str, ...]:
     unit, rounds = figure.unit, len(figure.values)
     goal = ""
     if figure.goal is not None:
         goal = f"{'≤' if figure.at_most else '≥'} {figure.goal:,.10g} {unit}"
-    cells = (
+    return (
         figure.measure,
         f"{shown(figure.median)} {unit}",
         f"{_spread(figure.values)} ({rounds})" if rounds > 1 else "(1)",
         goal,
-        {None: "", True: "yes", False: "**no**"}[figure.met],
+        {None: "", True: "yes", False: "no"}[figure.met],
         figure.beside,
     )
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -159,17 +177,17 @@ def noise_line(samples: Sequence[Sample]) -> str:
     )
 
 
-def block(figures: Sequence[Figure], machine: Machine) -> str:
+def block(figures: Sequence[Figure], machine: Machine, note: str = "") -> str:
     """All that stands between the markers."""
     head = (
         f"Written by `make bench` on {machine.began:%Y-%m-%d %H:%M} UTC at revision "
         f"{machine.revision}; {machine.cores} cores, load {machine.load_before:.1f} before and "
         f"{machine.load_after:.1f} after. {noise_line(machine.samples)}"
     )
-    return f"{head}\n\n{rows(figures)}"
+    return "\n\n".join(filter(None, (head, note, rows(figures))))
 
 
-def write(path: Path, figures: Sequence[Figure], machine: Machine) -> None:
+def write(path: Path, figures: Sequence[Figure], machine: Machine, note: str = "") -> None:
     """Replace what stands between the markers of a page, and nothing else.
 
     Raises ValueError, and changes nothing, unless each marker is there once, in order.
@@ -180,4 +198,5 @@ def write(path: Path, figures: Sequence[Figure], machine: Machine) -> None:
         raise ValueError(f"{path} needs the lines {BEGIN} and {END}, once each")
     before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
-    path.write_bytes(before + begin + f"\n\n{block(figures, machine)}\n\n".encode() + end + after)
+    inner = f"\n\n{block(figures, machine, note)}\n\n".encode()
+    path.write_bytes(before + begin + inner + end + after)

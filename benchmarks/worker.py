@@ -21,10 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from kafka import KafkaAdminClient
-
-from benchmarks.parts import KEY, Parts, make_champion, running, stream_of
+from benchmarks.parts import (
+    KEY,
+    SEED,
+    TRAINING_DAYS,
+    Parts,
+    make_champion,
+    make_topics,
+    running,
+    stream_of,
+)
 from benchmarks.streams import read_by_client
+from benchmarks.table import Figure, Noise, aligned
 from fraudwatch import bootstrap
 from fraudwatch.casework import db
 from fraudwatch.clock import SystemClock
@@ -38,10 +46,16 @@ from streams.source import Message, RecordBatch
 from streams.topics import create_topics
 
 PARTITIONS = 4
+ROWS, ROUNDS, CUSTOMERS = 40_000, 5, 5_000
+GOAL = 3.0
+INPUT = (
+    f"worker: simulator of seed {SEED} with {CUSTOMERS:,} customers, a model of its first "
+    f"{TRAINING_DAYS} days, round n the n-th {ROWS:,} messages after them"
+)
 
 
 @dataclass(frozen=True)
-class Figures:
+class Cost:
     """Microseconds of CPU a transaction, in all and by stage; transactions a second."""
 
     cpu_us: float
@@ -76,7 +90,7 @@ class Measured:
         if self._left <= 0:
             self._stop.set()
 
-    def figures(self) -> Figures:
+    def cost(self) -> Cost:
         """What a transaction cost, once the runner has ended."""
         if self._began is None:
             raise RuntimeError("no batch was processed")
@@ -85,7 +99,7 @@ class Measured:
         stages.subtract(self._stages)
         each = {name: seconds / self._rows * 1e6 for name, seconds in stages.items()}
         each["poll, rest"] = cpu / self._rows * 1e6 - sum(each.values())
-        return Figures(cpu / self._rows * 1e6, self._rows / wall, each)
+        return Cost(cpu / self._rows * 1e6, self._rows / wall, each)
 
 
 def worker(parts: Parts, rows: int) -> tuple[Runner, Measured]:
@@ -126,59 +140,78 @@ def publish(parts: Parts, topic: str, messages: Sequence[Message]) -> None:
             publisher.send(topic, messages[first : first + 2000])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=40_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--customers", type=int, default=5_000)
-    parser.add_argument("--profile", type=Path, help="write a cProfile of the worker to this file")
-    options = parser.parse_args()
+def measure(
+    noise: Noise,
+    rows: int = ROWS,
+    rounds: int = ROUNDS,
+    customers: int = CUSTOMERS,
+    profile: Path | None = None,
+) -> list[Figure]:
+    """Both ways in each round; a first round warms up and is left out."""
     with running(partitions=PARTITIONS) as parts:
-        world = make_champion(parts, options.customers)
+        world = make_champion(parts, customers)
         create_topics(parts.settings)
-        stream = stream_of(world, options.rows * (options.rounds + 1))
+        stream = stream_of(world, rows * (rounds + 1))
         bare: list[float] = []
-        whole: list[Figures] = []
-        for number in range(options.rounds + 1):
-            messages = stream[number * options.rows : (number + 1) * options.rows]
+        whole: list[Cost] = []
+        for number in range(rounds + 1):
+            noise.sample()
+            messages = stream[number * rows : (number + 1) * rows]
             bare.append(bare_poll(parts, f"bare-{number}", messages))
             publish(parts, parts.settings.topic_transactions, messages)
-            runner, measured = worker(parts, options.rows)
-            if options.profile and number == options.rounds:
-                profiled(runner, options.profile)
+            runner, measured = worker(parts, rows)
+            if profile and number == rounds:
+                profiled(runner, profile)
             else:
                 runner.run()
-            whole.append(measured.figures())
+            whole.append(measured.cost())
             print(
                 f"round {number}: poll {bare[-1]:.2f} us, worker {whole[-1].cpu_us:.2f} us, "
                 f"{whole[-1].per_second:,.0f} rows/s",
                 flush=True,
             )
-        report(bare[1:], whole[1:])
+    return figures(bare[1:], whole[1:])
+
+
+def figures(bare: Sequence[float], whole: Sequence[Cost]) -> list[Figure]:
+    """The worker, and each of its stages, against bare `poll()` of the same round."""
+
+    def ratio(name: str, costs: Sequence[float], beside: str, goal: float | None = None) -> Figure:
+        ratios = tuple(cost / poll for cost, poll in zip(costs, bare, strict=True))
+        return Figure(name, ratios, "x", goal, beside=f"{median(costs):.2f} {beside}")
+
+    found = [
+        ratio(
+            "worker / bare poll(), CPU a transaction",
+            [cost.cpu_us for cost in whole],
+            f"us / {median(bare):.2f} us; {median(c.per_second for c in whole):,.0f} a second",
+            GOAL,
+        )
+    ]
+    found += [
+        ratio(f"of it {stage} / bare poll()", [cost.stages_us[stage] for cost in whole], "us")
+        for stage in whole[0].stages_us
+    ]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--customers", type=int, default=CUSTOMERS)
+    parser.add_argument("--profile", type=Path, help="write a cProfile of the worker to this file")
+    options = parser.parse_args()
+    print(aligned(measure(Noise(), **vars(options))))
 
 
 def bare_poll(parts: Parts, topic: str, messages: list[Message]) -> float:
     """CPU microseconds a message of the client's own consumer."""
-    with closing(KafkaAdminClient(bootstrap_servers=parts.bootstrap)) as admin:
-        admin.create_topics(
-            {topic: {"num_partitions": PARTITIONS, "replication_factor": 1}},
-            wait_for_metadata=True,
-        )
+    make_topics(parts.bootstrap, [topic], PARTITIONS)
     publish(parts, topic, messages)
     began = time.process_time()
     read_by_client(parts.bootstrap, topic, len(messages))
     return (time.process_time() - began) / len(messages) * 1e6
-
-
-def report(bare: Sequence[float], whole: Sequence[Figures]) -> None:
-    """The first round warms up and is left out by the caller."""
-    ratios = [w.cpu_us / b for w, b in zip(whole, bare, strict=True)]
-    print(
-        f"worker / poll: median {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); "
-        f"{median(w.cpu_us for w in whole):.1f} us a transaction"
-    )
-    for name in whole[0].stages_us:
-        print(f"  {name:12}{median(w.stages_us[name] for w in whole):8.2f} us")
 
 
 def profiled(runner: Runner, path: Path) -> None:
