@@ -366,9 +366,9 @@ class ForwardPath:
         self._marked = self._monotonic()
 
     def _relay(self) -> None:
-        """Send what waits in the outbox; while there was something, look again at once."""
+        """Send what waits in the outbox; while something waits still, look again at once."""
         with connect_errors():
-            if not outbox.drain(self._sessions, self._publisher):
+            if not outbox.relay(self._sessions, self._publisher):
                 self._relayed = self._monotonic()
 
     def _snapshot(self, wanted: Mapping[int, Sequence[int]]) -> None:

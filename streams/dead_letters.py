@@ -32,7 +32,8 @@ class Rejected:
     """A message that becomes a dead letter: offsets `offset <= o < next_offset`.
 
     `size` is the length of the whole value, None where it is not known (a damaged range).
-    `replay_of` is the offset of the dead letter whose replay this is, in the same partition.
+    `replay_of` is the offset of the dead letter whose replay this is, in the same partition unless
+    partitions were added in between.
     """
 
     partition: int

@@ -1,7 +1,8 @@
 """Dead letters for people: look for them, look into them, replay them after a fix.
 
 A replay puts the message on its topic again, into the partition it came from, so that its account
-stays where it is; it is processed after what has come since. It goes through the outbox in the
+stays where it is, or, when partitions were added since, into the one where its account lives now;
+it is processed after what has come since. It goes through the outbox in the
 commit that marks it, once: it can neither be lost nor be sent twice. What becomes of it shows in
 `Chain`: the ledger row or label that it gave, or the next dead letter.
 """
@@ -13,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from sqlalchemy import ColumnElement, Select, and_, func, insert, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session, defer
 
-from fraudwatch.casework import audit, ledger
+from fraudwatch.casework import audit, layouts, ledger
 from fraudwatch.casework.audit import By
 from fraudwatch.casework.ledger_tables import near
 from fraudwatch.casework.models import (
@@ -32,6 +34,7 @@ from fraudwatch.errors import InputError, NotFound
 from fraudwatch.settings import Settings
 from streams.dead_letters import HARMLESS, replay_id
 from streams.kafka_records import recover
+from streams.partitioner import partitions_of
 from streams.source import MAX_MESSAGE_BYTES
 
 CHUNK = 1000
@@ -73,13 +76,15 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """How a dead letter goes on. `decided_at` is the later offset, in the same partition, whose
-    ledger row or label holds the message; `next_dead_letter` that of its replay put aside again."""
+    """How a dead letter goes on: in the partition `goes_on_in`, its own or, after partitions were
+    added, that of its account. There `decided_at` is the offset whose ledger row or label holds
+    the message, `next_dead_letter` that of its replay put aside again."""
 
     replay_of: int | None
     replayed_at: datetime | None
     replayed_by: str | None
     why: str | None
+    goes_on_in: int
     decided_at: int | None
     next_dead_letter: int | None
 
@@ -141,19 +146,26 @@ def get(session: Session, topic: str, partition: int, offset: int) -> DeadLetter
 def chain(session: Session, settings: Settings, letter: DeadLetter) -> Chain:
     """What it was a replay of, whether it was replayed, and what came of it."""
     replay = session.get(DeadLetterReplay, (letter.topic, letter.partition, letter.offset))
-    following = session.scalar(
-        select(DeadLetter.offset).where(
-            DeadLetter.topic == letter.topic,
-            DeadLetter.partition == letter.partition,
-            DeadLetter.replay_of == letter.offset,
+    for partition in dict.fromkeys((letter.partition, _Places(session, settings).of(letter))):
+        decided = _decided_at(session, settings, letter, partition)
+        following = session.scalar(
+            select(DeadLetter.offset).where(
+                DeadLetter.topic == letter.topic,
+                DeadLetter.partition == partition,
+                DeadLetter.replay_of == letter.offset,
+                # The same offset of another partition may have been replayed into this one too.
+                DeadLetter.raw == letter.raw,
+            )
         )
-    )
+        if decided is not None or following is not None:
+            break
     return Chain(
         letter.replay_of,
         replay.replayed_at if replay else None,
         replay.replayed_by if replay else None,
         replay.why if replay else None,
-        _decided_at(session, settings, letter),
+        partition,
+        decided,
         following,
     )
 
@@ -196,6 +208,7 @@ def replay(
     if len(letters) == limit:
         done.last = letters[-1].place
     rows: list[dict[str, object]] = []
+    places = _Places(session, settings)
     for letter in letters:
         messages = _messages(settings, letter)
         if isinstance(messages, str):
@@ -204,7 +217,8 @@ def replay(
             done.dead_letters += 1
             done.messages += len(messages)
             rows += [
-                _outbox_row(letter, message_key, value, now) for message_key, value in messages
+                _outbox_row(letter, places.of(letter, message_key, value), message_key, value, now)
+                for message_key, value in messages
             ]
     if rows and not dry_run:
         session.execute(insert(OutboxRow), rows)
@@ -276,11 +290,11 @@ def _mark(session: Session, letter: DeadLetter, by: By, now: datetime) -> bool:
 
 
 def _outbox_row(
-    letter: DeadLetter, key: bytes | None, value: bytes, now: datetime
+    letter: DeadLetter, partition: int, key: bytes | None, value: bytes, now: datetime
 ) -> dict[str, object]:
     return {
         "topic": letter.topic,
-        "partition": letter.partition,
+        "partition": partition,
         "key": _text_key(key),
         "message_id": replay_id(letter.offset),
         "payload": value,
@@ -298,15 +312,57 @@ def _text_key(key: bytes | None) -> str | None:
         return None
 
 
-def _decided_at(session: Session, settings: Settings, letter: DeadLetter) -> int | None:
+class _Places:
+    """Where replays go: the partition a message came from, unless the topic of transactions has
+    more of them since. Then accounts have moved to where their keys belong (`fraudwatch grow`
+    wants producers that hash as Kafka does), and a message that names its account follows it."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self._topic = settings.topic_transactions
+        self._layout = layouts.current(session, self._topic)
+
+    def of(self, letter: DeadLetter, key: bytes | None = None, value: bytes | None = None) -> int:
+        """The partition of a replay, or of one message in it: `key` and `value` are the letter's
+        own if they are left out."""
+        layout = self._layout
+        if layout is None or letter.topic != self._topic:
+            return letter.partition
+        if letter.offset >= layout.bases.get(letter.partition, 0):
+            return letter.partition  # it came when there were as many as now
+        account = _account(letter.raw if value is None else value)
+        owner = account or (letter.key if value is None else key)
+        return int(partitions_of([owner], layout.partitions)[0]) if owner else letter.partition
+
+
+def _account(value: bytes) -> bytes | None:
+    """The account that a message names, even if the message is of no use for another reason."""
+    try:
+        named = _ACCOUNTS.decode(value).account_id
+        return named.encode()
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+
+
+class _Named(msgspec.Struct):
+    account_id: str
+
+
+_ACCOUNTS = msgspec.json.Decoder(_Named)
+
+
+def _decided_at(
+    session: Session, settings: Settings, letter: DeadLetter, partition: int
+) -> int | None:
+    # Where it moved to, offsets begin anew: all that it has there came later.
+    since = letter.offset if partition == letter.partition else -1
     try:
         if letter.topic == settings.topic_transactions:
             sent = ledger.stored(letter.raw)
             return session.scalar(
                 select(func.min(LedgerRow.offset)).where(
                     near({sent.transaction_id: sent.event_time}, timedelta(0)),
-                    LedgerRow.partition == letter.partition,
-                    LedgerRow.offset > letter.offset,
+                    LedgerRow.partition == partition,
+                    LedgerRow.offset > since,
                 )
             )
         known = decode_label(
@@ -318,8 +374,8 @@ def _decided_at(session: Session, settings: Settings, letter: DeadLetter) -> int
         select(func.min(LabelRow.offset)).where(
             LabelRow.transaction_id == known,
             LabelRow.topic == letter.topic,
-            LabelRow.partition == letter.partition,
-            LabelRow.offset > letter.offset,
+            LabelRow.partition == partition,
+            LabelRow.offset > since,
         )
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import groupby
+from time import perf_counter
+from typing import Any
 
 import msgspec
-from sqlalchemy import func, select, update
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework.models import OutboxRow
@@ -15,9 +17,19 @@ from fraudwatch.telemetry import OUTBOX_BACKLOG
 from streams.dead_letters import MESSAGE_ID
 from streams.source import Message, Publisher
 
-# Any fixed number: one drainer at a time, so that messages of a key leave in order.
-_DRAIN_LOCK = 7_264_913
+# Written out: a worker looks ten times a second, and composed it costs several times as much.
+# The lock's number is any fixed one: one drainer at a time, so that messages of a key leave in
+# order.
+_TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(7264913)")
+_WAITING = text(
+    "SELECT id, topic, partition, key, message_id, payload FROM outbox WHERE published_at IS NULL"
+    " ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED"
+)
+_MARK = text("UPDATE outbox SET published_at = now() WHERE id = ANY(:ids)")
 
+CHUNK = 500
+"""Messages that one transaction marks: an envelope may have 90,000 bytes."""
+RELAY_SECONDS = 0.25
 COUNTED = 10_000
 """Rows that wait beyond this number are not counted: the metric stays there."""
 
@@ -43,7 +55,31 @@ def write(
     )
 
 
-def drain(sessions: sessionmaker[Session], publisher: Publisher, *, limit: int = 500) -> int:
+def relay(
+    sessions: sessionmaker[Session],
+    publisher: Publisher,
+    *,
+    seconds: float = RELAY_SECONDS,
+    monotonic: Callable[[], float] = perf_counter,
+) -> bool:
+    """Drain until nothing waits or so much time is over; whether messages wait still.
+
+    Bound by time and not by rows: a flood of dead letters comes as fast as batches do, and what
+    left at a fixed number a batch would fall behind for as long as it lasts. Raises like `drain`.
+    """
+    until = monotonic() + seconds
+    while drain(sessions, publisher) == CHUNK:
+        if monotonic() >= until:
+            with sessions() as session:
+                # Counted to a limit: after a flood each look would else read through all of it.
+                some = select(OutboxRow.id).where(OutboxRow.published_at.is_(None)).limit(COUNTED)
+                waiting = session.scalar(select(func.count()).select_from(some.subquery()))
+            OUTBOX_BACKLOG.set(waiting or 0)
+            return True
+    return False
+
+
+def drain(sessions: sessionmaker[Session], publisher: Publisher, *, limit: int = CHUNK) -> int:
     """Publish up to `limit` waiting messages, oldest first; returns how many.
 
     Rows are marked after the publisher returned, so a crash in between repeats messages and
@@ -51,15 +87,9 @@ def drain(sessions: sessionmaker[Session], publisher: Publisher, *, limit: int =
     0 while another process drains. Raises `Unavailable` when the publisher does.
     """
     with sessions.begin() as session:
-        if not session.scalar(select(func.pg_try_advisory_xact_lock(_DRAIN_LOCK))):
+        if not session.scalar(_TRY_LOCK):
             return 0
-        rows = session.scalars(
-            select(OutboxRow)
-            .where(OutboxRow.published_at.is_(None))
-            .order_by(OutboxRow.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        ).all()
+        rows = session.execute(_WAITING, {"limit": limit}).all()
         for (topic, partition), group in groupby(rows, key=lambda row: (row.topic, row.partition)):
             messages = [_message(row) for row in group]
             if partition is None:
@@ -67,19 +97,13 @@ def drain(sessions: sessionmaker[Session], publisher: Publisher, *, limit: int =
             else:
                 publisher.publish(topic, partition, messages)
         if rows:
-            session.execute(
-                update(OutboxRow)
-                .where(OutboxRow.id.in_([row.id for row in rows]))
-                .values(published_at=func.now())
-            )
-        # Counted to a limit: after a flood each look would else read through all of it.
-        some = select(OutboxRow.id).where(OutboxRow.published_at.is_(None)).limit(COUNTED)
-        waiting = session.scalar(select(func.count()).select_from(some.subquery()))
-    OUTBOX_BACKLOG.set(waiting or 0)
+            session.execute(_MARK, {"ids": [row.id for row in rows]})
+    if len(rows) < limit:
+        OUTBOX_BACKLOG.set(0)
     return len(rows)
 
 
-def _message(row: OutboxRow) -> Message:
+def _message(row: Row[Any]) -> Message:
     return Message(
         key=None if row.key is None else row.key.encode(),
         value=row.payload,

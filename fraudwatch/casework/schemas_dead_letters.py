@@ -56,8 +56,9 @@ class DeadLetterDetail(DeadLetterOut):
     """The same with what became of it.
 
     `replay_of` is the offset of the dead letter that this one was a replay of, `decided_at` the
-    later offset whose ledger row or label holds the message, `next_dead_letter` the offset at which
-    its replay was put aside again: all in the same partition.
+    offset whose ledger row or label holds the message, `next_dead_letter` the offset at which its
+    replay was put aside again: the last two in the partition `goes_on_in`, which is another one
+    only where partitions were added since.
     """
 
     model_config = _shown(
@@ -65,12 +66,14 @@ class DeadLetterDetail(DeadLetterOut):
         replay_of=None,
         replayed_by="olga",
         why="XAD has been added to the currencies",
+        goes_on_in=0,
         decided_at=5102,
         next_dead_letter=None,
     )
     replay_of: int | None
     replayed_by: str | None
     why: str | None
+    goes_on_in: int
     decided_at: int | None
     next_dead_letter: int | None
 

@@ -134,7 +134,8 @@ def replay(
 ) -> None:
     """Put dead letters on their topic again, after what was wrong has been mended.
 
-    Each goes once, into the partition it came from; a worker takes it in after what came since.
+    Each goes once, into the partition it came from, or where its account lives since partitions
+    were added; a worker takes it in after what came since.
     Choose at least one of topic, reason and since. Exits 1 when some were refused.
     """
     wanted = Selection(topic, partition, reason, _moment(since), _moment(until), offset)

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, text
 
-from fraudwatch.casework import layouts
+from fraudwatch.casework import dead_letters, layouts, outbox
+from fraudwatch.casework.audit import By
+from fraudwatch.casework.dead_letters import Selection
 from fraudwatch.casework.layouts import Layout
-from fraudwatch.casework.models import Snapshot
+from fraudwatch.casework.models import DeadLetter, Snapshot
 from fraudwatch.casework.verify import verify
 from fraudwatch.errors import ConfigurationError, Fenced
 from fraudwatch.growth import grow
@@ -22,9 +24,10 @@ from fraudwatch.replay import Replay
 from fraudwatch.settings import Settings
 from streams.carriers import open_publisher, open_source
 from streams.growth import add_partitions, partitions_there, standstill
+from streams.partitioner import partitions_of
 from streams.source import Message
 from streams.topics import create_topics
-from tests.pipeline.worlds import KEY, Installation
+from tests.pipeline.worlds import KEY, NOW, Installation
 
 Install = Callable[[], Installation]
 FEW, MANY = 2, 5
@@ -242,3 +245,46 @@ def test_a_worker_that_remembers_the_time_before_is_fenced(install: Install) -> 
     zombie.memory[0].generation = 0
     with here.sessions.begin() as session, pytest.raises(Fenced):
         zombie.memory.save(session, 0)
+
+
+def test_a_replay_follows_its_account_to_the_partition_that_it_moved_to(install: Install) -> None:
+    """It went back to where it came from: there its account would begin a second past."""
+    here = install()
+    stream = Stream(here, files(here.folder), FEW)
+    movers = [
+        (message, int(before), int(after))
+        for message, before, after in zip(
+            here.trained.messages,
+            *(partitions_of([m.key or b"" for m in here.trained.messages], n) for n in (FEW, MANY)),
+            strict=True,
+        )
+        if before != after
+    ]
+    (good, old, new), (bad, *_) = movers[0], movers[1]
+    limit = len(good.value) + 300
+    # Under another key than the account: it is the account that has moved.
+    with closing(open_publisher(stream.settings, here.clock)) as publisher:
+        publisher.publish(stream.topic, old, [Message(b"k", good.value.ljust(limit))])
+        publisher.publish(stream.topic, old, [Message(bad.key, bad.value.ljust(2 * limit))])
+    here.settings = stream.settings.model_copy(update={"max_message_bytes": limit - 1})
+    stream.work()
+    stream.grow()
+    here.settings = stream.settings.model_copy(update={"max_message_bytes": limit})
+    with here.sessions.begin() as session:
+        chosen, who = Selection(topic=stream.topic), By("ola", "larger ones are allowed now")
+        assert dead_letters.replay(session, here.settings, chosen, who, NOW).messages == 2
+    with closing(open_publisher(stream.settings, here.clock)) as publisher:
+        outbox.drain(here.sessions, publisher)
+    stream.work()
+    assert [row["partition"] for row in here.ledger()] == [new]
+    with here.sessions() as session:
+        letters = [session.get_one(DeadLetter, (stream.topic, old, offset)) for offset in (0, 1)]
+        first, second = (dead_letters.chain(session, here.settings, one) for one in letters)
+        assert (first.goes_on_in, first.decided_at) == (new, here.ledger()[0]["offset"])
+        again = session.get_one(
+            DeadLetter, (stream.topic, second.goes_on_in, second.next_dead_letter)
+        )
+        assert (again.replay_of, again.reason, again.raw) == (1, "oversized", letters[1].raw)
+        assert second.goes_on_in == movers[1][2]
+    with here.sessions() as session:
+        assert verify(session, stream.topic).ok

@@ -59,8 +59,8 @@ class DeadLetter(Base):
     """A message that could not be used, with its reason and raw bytes. Append-only.
 
     `size` is how many bytes the value had: more than `raw` holds where that was cut. Unknown (null)
-    for a damaged range. `replay_of` is the offset, in the same partition, of the dead letter that
-    this message was a replay of.
+    for a damaged range. `replay_of` is the offset, in the same partition unless partitions were
+    added in between, of the dead letter that this message was a replay of.
     """
 
     __tablename__ = "dead_letters"
