@@ -29,7 +29,7 @@ _MARK = text("UPDATE outbox SET published_at = now() WHERE id = ANY(:ids)")
 
 CHUNK = 500
 """Messages that one transaction marks: an envelope may have 90,000 bytes."""
-RELAY_SECONDS = 0.25
+RELAY_SECONDS = 1.0
 COUNTED = 10_000
 """Rows that wait beyond this number are not counted: the metric stays there."""
 
