@@ -69,6 +69,11 @@ class Worker:
             layouts.confirm(session, settings.topic_transactions, partitions)
         self._stop = stop
         pulse = Pulse(settings.topic_transactions)
+
+        def opened(registered: Registered) -> Model:
+            with pulse.loading():  # the first of its kind is compiled: a minute on a busy machine
+                return open_model(settings, registered)
+
         self._path = ForwardPath(
             sessions=sessions,
             publisher=open_publisher(settings, clock),
@@ -77,7 +82,7 @@ class Worker:
                 share=settings.dead_letter_share,
                 consecutive=settings.dead_letter_consecutive,
             ),
-            scorers=Scorers(lambda registered: open_model(settings, registered)),
+            scorers=Scorers(opened),
             settings=settings,
             key=key,
             clock=clock,

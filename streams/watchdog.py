@@ -53,14 +53,14 @@ class Pulse:
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """What happens in the block may take longer than usual."""
+        """What happens in the block may take longer than usual; also within such a block."""
         self.beat()
-        self._allowance = LOADING_SECONDS
+        before, self._allowance = self._allowance, LOADING_SECONDS
         try:
             yield
         finally:
             self.beat(self.away)
-            self._allowance = 0.0
+            self._allowance = before
 
     def end(self) -> None:
         """The runner has ended; its silence means nothing."""

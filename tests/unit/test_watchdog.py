@@ -89,6 +89,19 @@ def test_loading_may_take_longer_but_not_for_ever() -> None:
     assert pulse.age() == 0
 
 
+def test_what_loads_may_load_more_within() -> None:
+    """A worker that takes partitions over may find a new model as well."""
+    now = [0.0]
+    pulse = Pulse("topic", lambda: now[0])
+    with pulse.loading():
+        with pulse.loading():
+            now[0] += LOADING_SECONDS
+        now[0] += LOADING_SECONDS
+        assert pulse.age() == 0
+    now[0] += 1
+    assert pulse.age() == 1
+
+
 def watchdog_at(now: list[float]) -> tuple[Watchdog, Pulse]:
     pulse = Pulse(TOPIC, lambda: now[0])
     return Watchdog([pulse], LIMIT, monotonic=lambda: now[0]), pulse
