@@ -16,7 +16,19 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 
 from benchmarks import accounts, asking, detectors, streams, worker
-from benchmarks.table import ROOT, Figure, Noise, Sample, aligned, machine, sampled, write
+from benchmarks.table import (
+    ROOT,
+    Figure,
+    Machine,
+    Noise,
+    Sample,
+    aligned,
+    noise_line,
+    revision,
+    sampled,
+    with_block,
+    write,
+)
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -62,7 +74,10 @@ def main() -> None:
     )
     options = parser.parse_args()
     names: list[str] = options.only or list(PARTS)
-    began, load = datetime.now(UTC), os.getloadavg()[0]
+    writes = options.only is None if options.write is None else options.write
+    if writes:
+        with_block(PAGE.read_bytes(), "")  # a page without markers is told of now, not at the end
+    began, commit, load = datetime.now(UTC), revision(), os.getloadavg()[0]
     figures: list[Figure] = []
     samples: list[Sample] = []
     failed: list[Exception] = []
@@ -76,12 +91,14 @@ def main() -> None:
             continue
         figures += found
         samples += noise
-    print(f"\n{aligned(figures)}\n")
+    print(f"\n{aligned(figures)}\n\n{noise_line(samples)}")
     if failed:
         raise ExceptionGroup("some benchmarks failed, nothing was written", failed)
-    note = "The same in each run: " + "; ".join(PARTS[name].input for name in names) + "."
-    if options.write or (options.write is None and options.only is None):
-        write(PAGE, figures, machine(began, load, samples), note)
+    if writes:
+        cores = len(os.sched_getaffinity(0))
+        machine = Machine(began, commit, cores, load, os.getloadavg()[0], tuple(samples))
+        note = "The same in each run: " + "; ".join(PARTS[name].input for name in names) + "."
+        write(PAGE, figures, machine, note)
         print(f"written into {PAGE.relative_to(ROOT)}")
 
 

@@ -9,7 +9,6 @@ leaves every other byte of the page alone.
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -102,14 +101,10 @@ class Machine:
     samples: tuple[Sample, ...]
 
 
-def machine(began: datetime, load_before: float, samples: Sequence[Sample]) -> Machine:
-    """What is known of this machine once the figures are there."""
-    cores = len(os.sched_getaffinity(0))
-    return Machine(began, revision(), cores, load_before, os.getloadavg()[0], tuple(samples))
-
-
 def revision() -> str:
     """The commit that is checked out, and whether tracked files differ from it."""
+    if not (ROOT / ".git").exists():
+        return "unknown"
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -187,16 +182,18 @@ def block(figures: Sequence[Figure], machine: Machine, note: str = "") -> str:
     return "\n\n".join(filter(None, (head, note, rows(figures))))
 
 
-def write(path: Path, figures: Sequence[Figure], machine: Machine, note: str = "") -> None:
-    """Replace what stands between the markers of a page, and nothing else.
+def with_block(page: bytes, inner: str, begin: str = BEGIN, end: str = END) -> bytes:
+    """A page with other text between its markers; every other byte stays.
 
-    Raises ValueError, and changes nothing, unless each marker is there once, in order.
+    Raises ValueError unless each marker is there once, in order.
     """
-    page = path.read_bytes()
-    begin, end = BEGIN.encode(), END.encode()
-    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
-        raise ValueError(f"{path} needs the lines {BEGIN} and {END}, once each")
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    inner = f"\n\n{block(figures, machine, note)}\n\n".encode()
-    path.write_bytes(before + begin + inner + end + after)
+    before, found, rest = page.partition(begin.encode())
+    _, ended, after = rest.partition(end.encode())
+    if not found or not ended or page.count(begin.encode()) > 1 or page.count(end.encode()) > 1:
+        raise ValueError(f"the page needs the lines {begin} and {end}, once each, in this order")
+    return before + found + f"\n\n{inner}\n\n".encode() + ended + after
+
+
+def write(path: Path, figures: Sequence[Figure], machine: Machine, note: str = "") -> None:
+    """Replace what stands between the markers of a page; ValueError as for `with_block`."""
+    path.write_bytes(with_block(path.read_bytes(), block(figures, machine, note)))
