@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
 
+from fraudwatch.cli.running import exit_in_order
 from tests.chaos.campaign import run, summary
+from tests.chaos.coverage import LONG
 
 
 def main() -> int:
-    """Cause faults and say what came of it. Exits 1 when anything was lost or doubled."""
+    """Cause faults and say what came of it. Exits 1 when anything was lost or doubled, a worker
+    ended that nobody had told to, or a long run never hit a kind of fault or a named point."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=main.__doc__)
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
@@ -21,6 +25,9 @@ def main() -> int:
     parser.add_argument("--long-freezes", type=int, default=4, help="how many of those")
     parser.add_argument("--log", type=Path, help="rounds done, to go on from after a stop")
     options = parser.parse_args()
+
+    # Told to stop, it still stops its servers.
+    signal.signal(signal.SIGTERM, lambda *_: exit_in_order())
 
     def tell(line: str) -> None:
         sys.stdout.write(f"{time.strftime('%H:%M:%S')} {line}\n")
@@ -37,7 +44,8 @@ def main() -> int:
     )
     figures = summary(kept)
     sys.stdout.write(json.dumps({"seed": options.seed, **figures}, indent=2) + "\n")
-    return 1 if figures["wrong"] else 0
+    too_little = figures["never_hit"] if options.faults >= LONG else []
+    return 1 if figures["wrong"] or too_little else 0
 
 
 if __name__ == "__main__":

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import text, update
-from sqlalchemy.orm import Session
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import ledger, offsets
+from fraudwatch.casework import ledger, offsets, outbox, repeats
 from fraudwatch.casework.checkpoint import Checkpoint
-from fraudwatch.casework.models import Snapshot
+from fraudwatch.casework.models import OutboxRow, Snapshot
+from fraudwatch.domain.transaction import Transaction
+from fraudwatch.errors import Unavailable
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.memory import Memory
 from fraudwatch.pipeline import ForwardPath, Prepared
+from streams.source import Publisher, RecordBatch
 
 
 def offsets_before_rows() -> None:
@@ -92,6 +100,54 @@ def marked_unpublished() -> None:
     _plant(ForwardPath, "publish_backlog", publish_backlog)
 
 
+def marked_before_sent() -> None:
+    """Outbox rows count as delivered before anybody has them."""
+
+    def drain(
+        sessions: sessionmaker[Session], publisher: Publisher, *, limit: int = sys.maxsize
+    ) -> int:
+        waiting = select(OutboxRow).where(OutboxRow.published_at.is_(None)).order_by(OutboxRow.id)
+        with sessions.begin() as session:
+            rows = session.scalars(waiting.limit(limit).with_for_update()).all()
+            topics = [(row.topic, outbox._message(row)) for row in rows]
+            for row in rows:
+                row.published_at = row.created_at
+        for topic, message in topics:
+            publisher.send(topic, [message])
+        return len(topics)
+
+    _plant(outbox, "drain", drain)
+
+
+def repeats_forgotten() -> None:
+    """Repeats are looked for among what this process has seen, and nowhere else."""
+    seen: dict[str, list[Transaction]] = {}
+    _plant(repeats, "_known", lambda session, transactions, tables: seen)
+
+
+def commit_believed() -> None:
+    """A commit whose answer did not come counts as done."""
+    original = ForwardPath._commit
+
+    def commit(self: ForwardPath, prepared: Prepared) -> None:
+        with suppress(Unavailable):
+            original(self, prepared)
+
+    _plant(ForwardPath, "_commit", commit)
+
+
+def gives_up() -> None:
+    """A worker ends in good order, though nobody asked it to."""
+    original, batches = ForwardPath.process, itertools.count()
+
+    def process(self: ForwardPath, read: Sequence[RecordBatch]) -> None:
+        original(self, read)
+        if next(batches) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    _plant(ForwardPath, "process", process)
+
+
 def _plant(place: object, name: str, wrong: object) -> None:
     assert hasattr(place, name)
     setattr(place, name, wrong)
@@ -106,5 +162,9 @@ BUGS: dict[str, Callable[[], None]] = {
         published_before_commit,
         snapshot_misplaced,
         marked_unpublished,
+        marked_before_sent,
+        repeats_forgotten,
+        commit_believed,
+        gives_up,
     )
 }

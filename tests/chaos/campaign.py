@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.compare import Found, Reader, compare
+from tests.chaos.coverage import Tries, never_hit
 from tests.chaos.faults import Fault, Faults, schedule
 from tests.chaos.site import Site
 from tests.chaos.traffic import Chunk, traffic
 from tests.chaos.trial import PATIENCE, Carrier, Trial
 
 ROWS_PER_FAULT = 60
+CASES_PER_FAULT = 2
 FILE_SHARE = 5
 """Every fifth round is on files."""
 
@@ -24,17 +27,25 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Round:
-    """A round and what came of it."""
+    """A round and what came of it.
+
+    `faults` and `happened`: how many of each kind were to be, and were. `tried` and `struck`: how
+    often an act was ordered at a point, and carried out there. `points`: all that arose. `decided`:
+    cases that the analyst decided while faults went on.
+    """
 
     number: int
     seed: str
     carrier: Carrier
     faults: dict[str, int]
-    missed: int
+    happened: dict[str, int]
+    tried: dict[str, int]
+    struck: dict[str, int]
+    points: list[str]
+    decided: int
     seconds: float
     found: Found
     crashes: list[str] = field(default_factory=list)
-    points: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -42,21 +53,32 @@ class Round:
 
 
 def run_trial(
-    trial: Trial, faults: list[Fault], chunks: Iterator[Chunk], tell: Tell, long_freeze: float
-) -> tuple[int, Found]:
-    """Suffer the faults while messages come, come to rest, compare. How many points were missed,
-    and what was found."""
-    causing = Faults(trial, long_freeze=long_freeze)
-    missed = 0
+    trial: Trial,
+    faults: list[Fault],
+    chunks: Iterator[Chunk],
+    tries: Tries,
+    tell: Tell,
+    long_freeze: float,
+) -> tuple[Counter[str], int, Found]:
+    """Suffer the faults while messages come and, in the second half, a person decides; come to
+    rest, compare. Which faults happened, how many cases were decided, and what was found."""
+    causing = Faults(
+        trial,
+        long_freeze=long_freeze,
+        choose=tries.choose,
+        more=lambda: trial.feed(next(chunks)),
+    )
+    decided = 0
     trial.feed(next(chunks))
     trial.start()
     # The first chunk tells which points there are.
     trial.wait(lambda: len(trial.census()) > 20, PATIENCE, "workers come to life")
     for number, fault in enumerate(faults):
         trial.feed(next(chunks))
-        done = causing.cause(fault)
-        missed += "did not arise" in done
-        tell(f"  {number + 1:3d} {fault.kind}: {done}")
+        if number == len(faults) // 2:
+            trial.look_into()
+        decided += trial.decide(CASES_PER_FAULT)
+        tell(f"  {number + 1:3d} {fault.kind}: {causing.cause(fault)}")
         trial.tick()
     trial.feed(next(chunks))
     tell("  the rest is taken in")
@@ -64,7 +86,7 @@ def run_trial(
     tell("  the reference run")
     trial.run_reference()
     tell("  the comparison")
-    return missed, examine(trial)
+    return causing.happened, decided, examine(trial)
 
 
 def examine(trial: Trial) -> Found:
@@ -82,6 +104,7 @@ def run_round(
     count: int,
     tell: Tell,
     *,
+    tries: Tries,
     carrier: Carrier,
     long_freezes: int = 0,
     long_freeze: float = 60,
@@ -91,20 +114,24 @@ def run_round(
     name = f"{seed}-{number}"
     faults = schedule(name, count, carrier, long_freezes=long_freezes)
     trial = Trial(site, carrier, slots=3 if carrier == "kafka" else 2)
+    before = tries.count.copy()
     try:
-        missed, found = run_trial(trial, faults, traffic(name, ROWS_PER_FAULT), tell, long_freeze)
-        kinds = Counter(fault.kind for fault in faults)
-        seconds = time.monotonic() - started
+        happened, decided, found = run_trial(
+            trial, faults, traffic(name, ROWS_PER_FAULT), tries, tell, long_freeze
+        )
         return Round(
-            number,
-            name,
-            carrier,
-            dict(kinds),
-            missed,
-            seconds,
-            found,
-            trial.crashes,
-            trial.census(),
+            number=number,
+            seed=name,
+            carrier=carrier,
+            faults=dict(Counter(fault.kind for fault in faults)),
+            happened=dict(happened),
+            tried=dict(tries.count - before),
+            struck=dict(Counter(f"{order['act']} {order['point']}" for order in trial.obeyed())),
+            points=trial.census(),
+            decided=decided,
+            seconds=time.monotonic() - started,
+            found=found,
+            crashes=trial.crashes,
         )
     finally:
         trial.close()
@@ -115,7 +142,7 @@ class Log:
 
     def __init__(self, path: Path | None, seed: int) -> None:
         self._path = path
-        self.done: dict[int, dict[str, object]] = {}
+        self.done: dict[int, dict[str, Any]] = {}
         if path is not None and path.is_file():
             for line in path.read_text().splitlines():
                 entry = json.loads(line)
@@ -130,21 +157,35 @@ class Log:
                 log.write(json.dumps(entry) + "\n")
 
 
-def summary(log: Log) -> dict[str, object]:
-    """Figures of all rounds together."""
-    faults: Counter[str] = Counter()
+def summary(log: Log) -> dict[str, Any]:
+    """Figures of all rounds together. `never_hit`: what a long run should have hit."""
+    names = ("faults", "happened", "struck")
+    added: dict[str, Counter[str]] = {name: Counter() for name in names}
+    points: Counter[str] = Counter()
     figures: Counter[str] = Counter()
     for entry in log.done.values():
-        faults.update(entry["faults"])  # type: ignore[call-overload]
-        found: dict[str, object] = entry["found"]  # type: ignore[assignment]
-        for name, value in found.items():
-            if isinstance(value, int):
-                figures[name] += value
+        for name, counts in added.items():
+            counts.update(entry[name])
+        points.update(entry["points"])
+        figures.update({k: v for k, v in entry["found"].items() if isinstance(v, int)})
         figures["rounds"] += 1
-        figures["missed_points"] += int(str(entry["missed"]))
-        figures["seconds"] += round(float(str(entry["seconds"])))
+        figures["decided_under_faults"] += entry["decided"]
+        figures["seconds"] += round(entry["seconds"])
         figures["wrong"] += not entry["ok"]
-    return {"faults": sum(faults.values()), **figures, "kinds": dict(sorted(faults.items()))}
+    struck: dict[str, dict[str, int]] = {point: {} for point in sorted(points)}
+    for name, times in sorted(added["struck"].items()):
+        act, point = name.split(" ", 1)
+        struck.setdefault(point, {})[act] = times
+    return {
+        "faults": added["faults"].total(),
+        **figures,
+        "kinds": {
+            kind: f"{added['happened'][kind]} of {planned}"
+            for kind, planned in sorted(added["faults"].items())
+        },
+        "points": struck,
+        "never_hit": never_hit(added["happened"], added["struck"], points),
+    }
 
 
 def run(
@@ -161,6 +202,7 @@ def run(
     """Many rounds; `file_rounds` are on files, else every fifth is. The long freezes of the broker
     are in the first rounds, one each."""
     kept = Log(log, seed)
+    tries = Tries(entry["tried"] for entry in kept.done.values())
     rounds = [min(per_round, count - start) for start in range(0, count, per_round)]
     if all(number in kept.done for number in range(len(rounds))):
         return kept
@@ -182,6 +224,7 @@ def run(
                 seed,
                 size,
                 tell,
+                tries=tries,
                 carrier=carrier,
                 long_freezes=int(number < long_freezes and carrier == "kafka"),
                 long_freeze=long_freeze,

@@ -4,13 +4,12 @@ Left out of the comparison, because it tells of the clock or of the order in whi
 different partitions were written, and of nothing else: ids of cases, alerts, events, labels and
 outbox rows; `scored_at` and every other moment at which something was done; `version` of a case,
 which counts commits. Cases are compared by account, their alerts by partition and offset, their
-events in the order in which they were written.
+events in the order in which they were written. `tests.chaos.tables` has all other tables.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,14 +26,16 @@ from fraudwatch.casework.models import (
     LabelRow,
     LedgerRow,
     OutboxRow,
+    OutcomeRow,
     Snapshot,
     StreamGap,
     StreamOffset,
 )
 from fraudwatch.casework.verify import verify
 from fraudwatch.features.catalogue import FeatureSpec
-from fraudwatch.memory import Memory
+from fraudwatch.memory import Memory, PartitionMemory
 from fraudwatch.settings import Settings
+from tests.chaos import tables
 from tests.chaos.contents import Record, contents
 
 MOMENTS = frozenset(
@@ -47,10 +48,16 @@ MOMENTS = frozenset(
         "due_at",
         "added_at",
         "published_at",
+        "resolved_at",
+        "lease_until",
+        "at",
     }
 )
 ROW_IDS = frozenset({"id", "case_id", "version"})
 SHOWN = 5
+
+Delivery = tuple[str, bytes | None, bytes]
+"""A message's id, key and value."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,9 @@ class End:
     dead_letters: Mapping[object, object]
     gaps: Mapping[object, object]
     outbox: Mapping[object, object]
+    outcomes: Mapping[object, object]
+    acts: Mapping[object, object]
+    others: Mapping[object, object]
     offsets: Mapping[object, object]
     states: Mapping[object, object]
     decisions: Mapping[object, object]
@@ -77,6 +87,7 @@ class Found:
     dead_letters: int
     labels: int
     cases: int
+    outcomes: int
     repeats: int
     snapshots: int
 
@@ -97,11 +108,45 @@ def _cases(session: Session) -> dict[object, object]:
         alerts.setdefault(alert.case_id, []).append(_row(alert))
     events: dict[int, list[object]] = {}
     for event in session.scalars(select(CaseEvent).order_by(CaseEvent.id)):
-        told = _row(event, without=MOMENTS | ROW_IDS | {"at"})
-        events.setdefault(event.case_id, []).append(told)
+        events.setdefault(event.case_id, []).append(_row(event))
     for case_id, (account, row) in cases.items():
-        assert account not in found, "two cases of one account: nobody resolves any here"
+        assert account not in found, "two cases of one account: whose case is decided pays no more"
         found[account] = (row, alerts.get(case_id), events.get(case_id))
+    return found
+
+
+def _labels(session: Session) -> dict[object, object]:
+    """Those from outside by where they were read, a person's by transaction and without moment."""
+    found: dict[object, object] = {}
+    for label in session.scalars(select(LabelRow)):
+        if label.topic is None:
+            key = ("person", label.transaction_id, label.source)
+            assert key not in found, "two decisions on one transaction: nobody reopens any here"
+            found[key] = _row(label, without=MOMENTS | ROW_IDS | {"known_at"})
+        else:
+            found[label.topic, label.partition, label.offset] = _row(label)
+    return found
+
+
+def _outbox(session: Session, settings: Settings) -> dict[object, object]:
+    """What was to be sent. An outcome's message is named by numbers of one run."""
+    found: dict[object, object] = {}
+    for row in session.scalars(select(OutboxRow)):
+        payload = _timeless(row.payload)
+        if row.topic == settings.topic_outcomes:
+            name: object = ("outcome", payload["transaction_id"])
+        else:
+            name = row.message_id
+        assert name not in found, f"two messages {name}"
+        found[name] = (row.key, row.partition, payload)
+    return found
+
+
+def _outcomes(session: Session) -> dict[object, object]:
+    found: dict[object, object] = {}
+    for row in session.scalars(select(OutcomeRow)):
+        assert row.transaction_id not in found, "decided twice"
+        found[row.transaction_id] = _row(row)
     return found
 
 
@@ -127,7 +172,7 @@ def _without_repeats(records: Iterable[Record]) -> list[Record]:
 
 def _timeless(value: bytes) -> dict[str, object]:
     body: dict[str, object] = json.loads(value)
-    return {name: told for name, told in body.items() if name not in MOMENTS}
+    return {name: told for name, told in body.items() if name not in MOMENTS | ROW_IDS}
 
 
 class Reader:
@@ -147,19 +192,16 @@ class Reader:
             return End(
                 {(r.partition, r.offset): _row(r) for r in session.scalars(select(LedgerRow))},
                 _cases(session),
-                {
-                    (r.topic, r.partition, r.offset): _row(r)
-                    for r in session.scalars(select(LabelRow))
-                },
+                _labels(session),
                 {
                     (r.topic, r.partition, r.offset): _row(r)
                     for r in session.scalars(select(DeadLetter))
                 },
                 _gaps(session),
-                {
-                    r.message_id: (r.key, bytes(r.payload))
-                    for r in session.scalars(select(OutboxRow))
-                },
+                _outbox(session, self.settings),
+                _outcomes(session),
+                tables.acts(session),
+                tables.others(session),
                 {
                     (r.topic, r.partition): (r.first_offset, r.next_offset)
                     for r in session.scalars(
@@ -176,23 +218,28 @@ class Reader:
     def states(self, session: Session) -> dict[object, object]:
         """Account state of each partition, from the ledger alone: no snapshot has a part in it."""
         session.execute(delete(Snapshot))
-        states = self._load(session)
+        states: dict[object, object] = {
+            partition: held.state.dump() for partition, held in self._load(session).items()
+        }
         session.rollback()
         return states
 
-    def _load(self, session: Session) -> dict[object, object]:
+    def _load(self, session: Session) -> dict[int, PartitionMemory]:
         memory = Memory(self.settings.topic_transactions, share=1, consecutive=1)
         memory.load(session, range(self.settings.partitions), self._spec)
-        return {partition: held.state.dump() for partition, held in memory.items()}
+        return dict(memory.items())
 
     def bad_snapshots(self, expected: Mapping[object, object]) -> tuple[list[str], int]:
-        """Each snapshot, the newest first: does it lead to the same state as the ledger alone?"""
+        """Each snapshot, the newest first: is it sound, and does it lead to the same state as the
+        ledger alone?"""
         wrong, count = [], 0
         with self.sessions() as session:
             while newest := _newest(session):
-                for partition, state in self._load(session).items():
-                    if state != expected[partition]:
+                for partition, memory in self._load(session).items():
+                    if memory.state.dump() != expected[partition]:
                         wrong.append(f"snapshot of {partition} at {newest} misleads")
+                    if partition in newest and newest[partition] not in memory.part_offsets:
+                        wrong.append(f"snapshot of {partition} at {newest} is not used")
                 for partition, offset in newest.items():
                     count += 1
                     session.execute(
@@ -222,16 +269,30 @@ class Reader:
         with self.sessions() as session:
             for partition, (_, records) in sorted(self.published.items()):
                 wrong += self._decisions(session, partition, records)
-            told = Counter(
-                (r.header("message_id"), r.value)
-                for _, records in contents(self.settings, self.settings.topic_dead_letters).values()
-                for r in records
+            for topic in (self.settings.topic_dead_letters, self.settings.topic_outcomes):
+                wrong += self._deliveries(session, topic)
+            wrong += tables.broken_chains(session)
+        return wrong
+
+    def _deliveries(self, session: Session, topic: str) -> list[str]:
+        """The topic, repeats removed, is what the outbox tells: all of it, nothing else, and those
+        of a key in their order; and a repeat repeats."""
+        records = [
+            (r.header("message_id"), r.key, r.value)
+            for _, found in contents(self.settings, topic).values()
+            for r in found
+        ]
+        told = list(dict.fromkeys(records))
+        expected = [
+            (row.message_id, None if row.key is None else row.key.encode(), bytes(row.payload))
+            for row in session.scalars(
+                select(OutboxRow).where(OutboxRow.topic == topic).order_by(OutboxRow.id)
             )
-            wrong += [
-                f"outbox row {row.message_id} was never delivered"
-                for row in session.scalars(select(OutboxRow))
-                if (row.message_id, bytes(row.payload)) not in told
-            ]
+        ]
+        wrong = [f"outbox row {m[0]} was never delivered" for m in expected if m not in told]
+        wrong += [f"{topic}: {m[0]} is not in the outbox" for m in told if m not in expected]
+        if not wrong and _by_key(told) != _by_key(expected):
+            wrong.append(f"{topic}: messages of a key are in another order")
         return wrong
 
     def _decisions(self, session: Session, partition: int, records: list[Record]) -> list[str]:
@@ -264,6 +325,14 @@ class Reader:
         return wrong
 
 
+def _by_key(messages: Iterable[Delivery]) -> dict[bytes, list[str]]:
+    found: dict[bytes, list[str]] = {}
+    for message_id, key, _ in messages:
+        if key is not None:
+            found.setdefault(key, []).append(message_id)
+    return found
+
+
 def _newest(session: Session) -> dict[int, int]:
     """The offset of each partition's newest snapshot."""
     newest = func.max(Snapshot.next_offset).label("newest")
@@ -285,6 +354,7 @@ def compare(mine: Reader, reference: Reader) -> Found:
         len(found.dead_letters),
         len(found.labels),
         len(found.cases),
+        len(found.outcomes),
         mine.repeats(),
         snapshots,
     )

@@ -5,16 +5,23 @@ from __future__ import annotations
 import random
 import resource
 import signal
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tests.chaos.points import ACTS, has_connection
 from tests.chaos.postgres import empty, fill
-from tests.chaos.trial import PATIENCE, ZOMBIE_SECONDS, Trial
+from tests.chaos.trial import PATIENCE, ZOMBIE_SECONDS, Member, Trial
 
-FIRE_SECONDS = 3.0
+FIRE_SECONDS = 1.0
+FIRE_TIMES = 3
+EXTRA_SECONDS = 15.0
+OWNS = "partition loaded"
+"""What a worker's log says when it owns a partition."""
 HOURS = 3600.0
 PROVOKED = {"assign": signal.SIGKILL, "labels assign": signal.SIGKILL, "close": signal.SIGTERM}
 """Points that arise only when a worker comes or goes, and what makes one."""
@@ -30,34 +37,65 @@ class Fault:
     seconds: float = 1.0
 
 
-class Faults:
-    """Causes faults in one trial. Each method returns what it did, for the log."""
+class Missed(Exception):
+    """What a fault should have hit did not arise; another thing was done instead."""
 
-    def __init__(self, trial: Trial, *, long_freeze: float) -> None:
+
+class Faults:
+    """Causes faults in one trial. Each method returns what it did, for the log.
+
+    `choose` gives a point for an act, and whether it is the first try there. `more` sends more
+    messages, for points that wait for some. `happened` counts the kinds that hit.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        *,
+        long_freeze: float,
+        choose: Callable[[str, Sequence[str], float], tuple[str, bool]],
+        more: Callable[[], None],
+    ) -> None:
         self._trial = trial
         self._site = trial.site
         self._long_freeze = long_freeze
+        self._choose = choose
+        self._more = more
         self._extras = 0
+        self.happened: Counter[str] = Counter()
 
     def cause(self, fault: Fault) -> str:
         """Make it happen, and undo it where that is part of it."""
         method: Callable[[Fault], str] = getattr(self, fault.kind)
-        return method(fault)
+        try:
+            done = method(fault)
+        except Missed as missed:
+            return f"missed: {missed}"
+        self.happened[fault.kind] += 1
+        return done
+
+    def _meanwhile_more(self, holds: Callable[[], bool]) -> bool:
+        """Whether it holds within a short time, in which more and more messages come."""
+        for _ in range(FIRE_TIMES):
+            if self._trial.wait(holds, FIRE_SECONDS):
+                return True
+            self._more()
+        return self._trial.wait(holds, FIRE_SECONDS)
 
     # -- workers ----------------------------------------------------------------------------
 
     def _at_point(self, fault: Fault, act: str) -> str:
         trial = self._trial
-        points = trial.census()
-        point = points[int(fault.chance * len(points))]
-        order = trial.order(point, act, fault.nth)
+        points = [p for p in trial.census() if act in ACTS or has_connection(p)]
+        point, first = self._choose(act, points, fault.chance)
+        order = trial.order(point, act, fault.nth if first else 1)
         about = point.split(" before ")[0].split(" after ")[0].split(" within ")[0]
         if about in PROVOKED and (awake := trial.awake()):
             trial.signal(awake[0], PROVOKED[about])
-        if trial.wait(lambda: trial.taken(order), FIRE_SECONDS):
+        if self._meanwhile_more(lambda: trial.taken(order)):
             return f"at {point!r}"
-        order.unlink(missing_ok=True)
-        return f"at {point!r} did not arise; instead: {self.kill(fault)}"
+        # The order stands until the round ends: rare points arise when they like.
+        raise Missed(f"{point!r} did not arise yet; {self.kill(fault)}")
 
     def kill_at(self, fault: Fault) -> str:
         """kill -9 at a named point."""
@@ -70,6 +108,14 @@ class Faults:
     def term_at(self, fault: Fault) -> str:
         """SIGTERM at a named point: in the middle of a batch."""
         return self._at_point(fault, "term")
+
+    def cut_at(self, fault: Fault) -> str:
+        """A connection is cut at a named point: the next statement fails."""
+        return self._at_point(fault, "cut")
+
+    def deafen_at(self, fault: Fault) -> str:
+        """A connection goes deaf at a named point: what comes next is done, and not answered."""
+        return self._at_point(fault, "deafen")
 
     def _any(self, fault: Fault, number: int, done: str) -> str:
         # Shortly after other faults nobody may be there: a fault that hits nobody is none.
@@ -91,24 +137,32 @@ class Faults:
         """A member leaves in good order and comes back."""
         return self._any(fault, signal.SIGTERM, "told to stop")
 
-    def _extra(self, group: str) -> tuple[str, Callable[[int], None]]:
+    def _extra(self, group: str) -> Member:
+        """One more worker, when it owns something."""
         self._extras += 1
-        slot = f"{group or 'guest'}-{self._extras}"
-        member = self._trial.spawn(slot, group=group)
-        return slot, lambda number: self._trial.signal(member, number)
+        member = self._trial.spawn(f"{group or 'guest'}-{self._extras}", group=group)
+
+        def owns() -> bool:
+            log = Path(member.spec.log)
+            return log.is_file() and OWNS in log.read_text(errors="replace")
+
+        if not self._trial.wait(owns, EXTRA_SECONDS):
+            self._trial.leave(member)
+            raise Missed(f"{member.slot} got no partition")
+        return member
 
     def join(self, fault: Fault) -> str:
         """Another member joins the group, and leaves a little later."""
-        slot, send = self._extra("")
-        self._trial.later(fault.seconds, lambda: send(signal.SIGTERM))
-        return f"{slot} joined for {fault.seconds:.1f} s"
+        member = self._extra("")
+        self._trial.later(fault.seconds, lambda: self._trial.leave(member))
+        return f"{member.slot} joined for {fault.seconds:.1f} s"
 
     def twin(self, fault: Fault) -> str:
         """A worker of another group is handed every partition: each has two owners."""
-        slot, send = self._extra("twin")
+        member = self._extra("twin")
         end = signal.SIGKILL if fault.chance < 0.5 else signal.SIGTERM
-        self._trial.later(1 + fault.seconds, lambda: send(end))
-        return f"{slot} owns everything too, for {1 + fault.seconds:.1f} s, then signal {end}"
+        self._trial.later(1 + fault.seconds, lambda: self._trial.signal(member, end))
+        return f"{member.slot} owns everything too, for {1 + fault.seconds:.1f} s, then {end.name}"
 
     def clock(self, fault: Fault) -> str:
         """All workers' clocks jump, up to two days forward or backward, and back later."""
@@ -136,9 +190,11 @@ class Faults:
         proxy, size = self._site.proxy, int(fault.chance * 40_000)
         before = proxy.cuts
         proxy.cut_after(size)
-        happened = self._trial.wait(lambda: proxy.cuts > before, FIRE_SECONDS)
+        happened = self._meanwhile_more(lambda: proxy.cuts > before)
         proxy.never_mind()
-        return f"cut after {size} bytes" if happened else f"no {size} bytes went: {self.cut(fault)}"
+        if not happened:
+            raise Missed(f"no {size} bytes went: {self.cut(fault)}")
+        return f"cut after {size} bytes"
 
     def hang(self, fault: Fault) -> str:
         """Connections hang, then go on or are cut."""
@@ -159,12 +215,16 @@ class Faults:
         postgres = self._site.postgres
         if not postgres.small_disk:
             return self._database_refuses(fault)
+        before = postgres.refusals()
         fill(postgres.folder)
         self._trial.rest(fault.seconds)
+        noticed = self._meanwhile_more(lambda: postgres.refusals() > before)
         empty(postgres.folder)
         if not postgres.alive():
             postgres.start()
             return "disk of PostgreSQL full until it died; started again"
+        if not noticed:
+            raise Missed("the disk of PostgreSQL was full and nothing needed it")
         return f"disk of PostgreSQL full for {fault.seconds:.1f} s"
 
     def _database_refuses(self, fault: Fault) -> str:
@@ -173,7 +233,7 @@ class Faults:
             with sessions.begin() as session:
                 session.execute(text(_REFUSE))
         except DBAPIError as error:
-            return f"nothing: the ledger was busy ({type(error.orig).__name__})"
+            raise Missed(f"the ledger was busy ({type(error.orig).__name__})") from error
         self._trial.rest(fault.seconds)
         with sessions.begin() as session:
             session.execute(text("DROP TRIGGER chaos_full ON ledger"))
@@ -242,6 +302,8 @@ COMMON = {
     "kill_at": 30,
     "freeze_at": 8,
     "term_at": 8,
+    "cut_at": 8,
+    "deafen_at": 10,
     "kill": 8,
     "freeze": 3,
     "term": 3,
@@ -258,6 +320,7 @@ COMMON = {
 ON_KAFKA = {"broker_kill": 1, "broker_freeze": 2}
 ON_FILES = {"stream_full": 10}
 RARE = "broker_long_freeze"
+KINDS = (*COMMON, *ON_KAFKA, *ON_FILES, RARE)
 
 
 def schedule(seed: str, count: int, carrier: str, *, long_freezes: int = 0) -> list[Fault]:

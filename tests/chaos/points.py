@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,9 @@ import psycopg
 from streams.source import Assignment, Message, Publisher, RecordBatch, Source
 
 ACTS = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP, "term": signal.SIGTERM}
+SEVERED = {"cut": socket.SHUT_RDWR, "deafen": socket.SHUT_RD}
+"""Acts on the connection that is at the point. A deaf worker's next words are heard, and it does
+not hear the answer: after `before commit` it cannot know whether its batch has happened."""
 _STEP = re.compile(
     r"\s*(?:(INSERT INTO|UPDATE|DELETE FROM|COPY)\s+\"?(\w+)|(SELECT)\b.*?\bFROM\s+\"?(\w+))",
     re.IGNORECASE | re.DOTALL,
@@ -55,8 +59,8 @@ class Points:
         finally:
             self._about.what = outer
 
-    def reached(self, step: str) -> None:
-        """This thread is at a step. It may not come back from here."""
+    def reached(self, step: str, connection: psycopg.Connection[Any] | None = None) -> None:
+        """This thread is at a step, with this connection. It may not come back from here."""
         what = getattr(self._about, "what", None)
         if what is None:
             return
@@ -66,9 +70,9 @@ class Points:
             with self._census.open("a") as census:
                 census.write(point + "\n")
         for path in self._orders.iterdir():
-            self._obey(path, point)
+            self._obey(path, point, connection)
 
-    def _obey(self, path: Path, point: str) -> None:
+    def _obey(self, path: Path, point: str, connection: psycopg.Connection[Any] | None) -> None:
         try:
             order = json.loads(path.read_bytes())
             if order["point"] != point or self._counts[point] < order["nth"]:
@@ -76,7 +80,16 @@ class Points:
             path.rename(self._taken / f"{path.name}.{os.getpid()}")
         except FileNotFoundError:
             return  # taken by another worker, or withdrawn
-        os.kill(os.getpid(), ACTS[order["act"]])
+        if order["act"] in ACTS:
+            os.kill(os.getpid(), ACTS[order["act"]])
+        elif connection is not None:
+            with socket.socket(fileno=os.dup(connection.fileno())) as end:
+                end.shutdown(SEVERED[order["act"]])
+
+
+def has_connection(point: str) -> bool:
+    """Whether a worker at this point is about to speak to the database, or has just done so."""
+    return " publish " not in point and not point.endswith("after poll")
 
 
 def step_of(query: object) -> str | None:
@@ -94,13 +107,13 @@ def watch_driver(points: Points) -> None:
     """Every statement and commit of this process becomes a point, before and after."""
 
     def around(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(cursor: object, query: object, *args: object, **options: object) -> Any:
+        def call(cursor: Any, query: object, *args: object, **options: object) -> Any:
             step = step_of(query)
             if step is None:
                 return original(cursor, query, *args, **options)
-            points.reached(f"before {step}")
+            points.reached(f"before {step}", cursor.connection)
             result = original(cursor, query, *args, **options)
-            points.reached(f"after {step}")
+            points.reached(f"after {step}", cursor.connection)
             return result
 
         return call
@@ -110,18 +123,18 @@ def watch_driver(points: Points) -> None:
     @contextmanager
     def copied(cursor: Any, statement: Any, *args: Any, **options: Any) -> Iterator[Any]:
         step = step_of(statement)
-        points.reached(f"before {step}")
+        points.reached(f"before {step}", cursor.connection)
         with copy(cursor, statement, *args, **options) as writer:
             yield writer
-            points.reached(f"within {step}")
-        points.reached(f"after {step}")
+            points.reached(f"within {step}", cursor.connection)
+        points.reached(f"after {step}", cursor.connection)
 
     commit = psycopg.Connection.commit
 
     def committed(connection: Any) -> None:
-        points.reached("before commit")
+        points.reached("before commit", connection)
         commit(connection)
-        points.reached("after commit")
+        points.reached("after commit", connection)
 
     for name in ("execute", "executemany"):
         setattr(psycopg.Cursor, name, around(getattr(psycopg.Cursor, name)))

@@ -72,6 +72,8 @@ class Postgres:
         self._bin = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
         self._user = USER if os.geteuid() == 0 else None
         self._data = folder / "data"
+        # Not on the small disk: there it could not tell that the disk is full.
+        self._log = folder.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
             utils.ensure_user_exists(self._user)
@@ -114,11 +116,11 @@ class Postgres:
             if self._process is None or self._process.poll() is not None:
                 self._process = self._launch()
             if time.monotonic() > deadline:
-                raise RuntimeError((self.folder / "log").read_text(errors="replace")[-2000:])
+                raise RuntimeError(self._log.read_text(errors="replace")[-2000:])
             time.sleep(0.05)
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        with (self.folder / "log").open("ab") as log:
+        with self._log.open("ab") as log:
             return subprocess.Popen(
                 [self._bin / "postgres", "-D", self._data, "-k", self.folder, "-h", ""],
                 stdout=log,
@@ -136,6 +138,10 @@ class Postgres:
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def refusals(self) -> int:
+        """How often it found no space on its disk, so far."""
+        return self._log.read_text(errors="replace").count("No space left on device")
 
     def kill(self) -> None:
         """End the server and all its children as a power cut would."""

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import db, models_registry, profile_store
 from fraudwatch.clock import SystemClock
+from tests.chaos import people
 from tests.chaos.nursery import Nursery
 from tests.chaos.postgres import Postgres
 from tests.chaos.proxy import Proxy
@@ -60,6 +61,7 @@ class Site:
             row = models_registry.register(session, MODEL, self.trained.sha256, {}, now)
             models_registry.promote(session, row.id, "chaos", now)
             profile_store.save(session, self.trained.profiles)
+            people.hire(session)
             # Lower than a bank's: many alerts, so that cases are written in most batches.
             session.execute(text("UPDATE policies SET review_from = 0.9, high_risk_from = 0.97"))
         engine.dispose()

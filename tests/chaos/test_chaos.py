@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.campaign import Log, run, summary
+from tests.chaos.coverage import LONG
 from tests.kafka_broker import BrokerMissing, fetch_jars
 from tests.parts import skip_or_fail
 
@@ -26,12 +27,15 @@ def check(log: Log, count: int) -> None:
     figures = summary(log)
     tell(json.dumps({"seed": SEED, **figures}))
     wrong = {
-        number: (entry["found"]["wrong"], entry["crashes"])  # type: ignore[index]
+        number: (entry["found"]["wrong"], entry["crashes"])
         for number, entry in log.done.items()
         if not entry["ok"]
     }
     assert wrong == {}, f"seed {SEED}"
     assert figures["faults"] == count
+    assert figures["decided_under_faults"] > 0
+    if count >= LONG:
+        assert figures["never_hit"] == []
 
 
 @pytest.fixture(autouse=True)

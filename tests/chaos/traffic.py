@@ -13,11 +13,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from fraudwatch.detectors import bundle
 from fraudwatch.domain.transaction import decode, encode
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_transactions
 from fraudwatch.features.offline import compute_features
 from fraudwatch.features.profiles import MerchantProfiles, build_profiles, day_table
+from fraudwatch.warm_up import warm_up as worker_warm_up
+from fraudwatch.warm_up import warm_up_model
 from streams.mapping import frame_to_transactions
 from streams.simulator.config import WorldConfig
 from streams.simulator.live import label_message, transaction_messages
@@ -53,6 +56,8 @@ def train(models_dir: Path) -> Trained:
     frame = WORLD.generate(START, LIVE)
     spec = FeatureSpec()
     sha256 = save_model(frame, spec, models_dir / MODEL)
+    # Once here, and not in each worker at the same time.
+    warm_up_model(bundle.load(models_dir / MODEL, sha256))
     table = day_table(from_transactions(list(frame_to_transactions(frame)), spec))
     profiles = build_profiles(LIVE.date(), [table])
     return Trained(models_dir, sha256, spec, dataclasses.replace(profiles, version=NEVER_OLD))
@@ -60,6 +65,7 @@ def train(models_dir: Path) -> Trained:
 
 def warm_up() -> None:
     """Compile what a worker needs, so that forks of this process have it."""
+    worker_warm_up()
     features = compute_features(WORLD.generate(START, START + timedelta(days=2)), FeatureSpec())
     assert np.isfinite(features.values).any()
 

@@ -7,18 +7,20 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from fraudwatch.errors import Unavailable
 from fraudwatch.settings import Settings, load_settings
 from streams.carriers import open_publisher
 from streams.source import Message
 from streams.topics import create_topics
+from tests.chaos import people
 from tests.chaos.contents import contents
 from tests.chaos.postgres import mount, unmount
 from tests.chaos.site import Site
@@ -34,6 +36,9 @@ RESTART_SECONDS = 0.5
 STREAM_MEGABYTES = 64
 SECRET = "chaos " * 8
 
+_REACHED = "SELECT topic, partition, next_offset, published_offset FROM stream_offsets"
+_WAITING = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+
 Carrier = Literal["kafka", "file"]
 
 
@@ -47,6 +52,15 @@ class Member:
     doomed: bool = False
     leaving: bool = False
     frozen: bool = False
+
+
+@dataclass(frozen=True)
+class Stand:
+    """By topic and partition how far it is taken in, and how far its decisions are published; and
+    how many messages wait in the outbox."""
+
+    reached: Mapping[tuple[str, int], tuple[int, int]]
+    waiting: int
 
 
 class Trial:
@@ -75,6 +89,7 @@ class Trial:
         self._feeder = open_publisher(self.settings, JumpingClock(self.folder / "right"))
         self._later: list[tuple[float, Callable[[], None]]] = []
         self._orders = 0
+        self._looked_into: dict[tuple[str, int], int] | None = None
 
     @property
     def stream(self) -> Path:
@@ -83,7 +98,7 @@ class Trial:
 
     @property
     def reference_database(self) -> str:
-        return _database(self.reference)
+        return database_of(self.reference)
 
     def _settings(self, database: str, port: int | None, prefix: str) -> Settings:
         topics = ("transactions", "labels")
@@ -178,28 +193,48 @@ class Trial:
 
     def _ended(self, member: Member, status: int) -> None:
         del self.members[member.slot]
-        # A worker that was told to stop before it listens for that ends by the signal itself.
-        known = {0, NOT_STARTED, -signal.SIGKILL} | ({-signal.SIGTERM} if member.leaving else set())
-        if status not in known:
+        if status not in self._asked_for(member):
             log = Path(member.spec.log).read_text(errors="replace")
             self.crashes.append(f"{member.slot} ended with {status}: {log[-3000:]}")
         if member.slot in self.slots:
             wait = RESTART_SECONDS if status == NOT_STARTED else 0.0
             self.later(wait, lambda: self._restart(member.slot))
 
+    def _asked_for(self, member: Member) -> set[int]:
+        """Exit codes that are no crash: those of what was done to the worker, or that it was
+        ordered to do to itself."""
+        acts = {order["act"] for order in self.obeyed(str(member.pid))}
+        codes = {NOT_STARTED}
+        if member.doomed or "kill" in acts:
+            codes.add(-signal.SIGKILL)
+        if member.leaving or "term" in acts:
+            # One that was told to stop before it listens for that ends by the signal itself.
+            codes |= {0, -signal.SIGTERM}
+        return codes
+
     def _restart(self, slot: str) -> None:
         if slot in self.slots:
             self.spawn(slot)
 
     def wait(
-        self, holds: Callable[[], bool], seconds: float, what: str = "", *, pause: float = 0.02
+        self,
+        holds: Callable[[], bool],
+        seconds: float,
+        what: str = "",
+        *,
+        pause: float = 0.02,
+        progress: Callable[[], object] = lambda: None,
     ) -> bool:
-        """Tick until it holds. After that many seconds: False, or `TimeoutError` if `what`."""
+        """Tick until it holds. After that many seconds without `progress`: False, or `TimeoutError`
+        if `what`. A loaded machine is slow, but comes on: only a standstill ends patience."""
         deadline = time.monotonic() + seconds
+        come = progress()
         while True:
             self.tick()
             if holds():
                 return True
+            if (now := progress()) != come:
+                come, deadline = now, time.monotonic() + seconds
             if time.monotonic() > deadline:
                 if what:
                     raise TimeoutError(f"waited {seconds} s in vain: {what}; {self._told()}")
@@ -228,6 +263,10 @@ class Trial:
     def taken(self, order: Path) -> bool:
         return any((self.control / "taken").glob(f"{order.name}.*"))
 
+    def obeyed(self, pid: str = "*") -> list[dict[str, str]]:
+        """Orders that were carried out, by one process or by all."""
+        return [json.loads(path.read_bytes()) for path in (self.control / "taken").glob(f"*.{pid}")]
+
     def census(self) -> list[str]:
         """Every point that arose so far."""
         return sorted(set((self.control / "census").read_text().splitlines()))
@@ -242,6 +281,8 @@ class Trial:
 
     def feed(self, chunk: Chunk) -> None:
         """Send a chunk, again and again while the stream is away: repeats are repeats."""
+        if self._looked_into is not None:
+            chunk = people.without_looked_into(chunk)
         self._send(self.settings.topic_transactions, chunk.transactions)
         self._send(self.settings.topic_labels, chunk.labels)
 
@@ -255,6 +296,19 @@ class Trial:
 
         self.wait(sent, PATIENCE, f"{topic} takes messages")
 
+    # -- people -----------------------------------------------------------------------------
+
+    def look_into(self) -> None:
+        """From now on an analyst decides the cases of some accounts, which pay no more."""
+        self._looked_into = self._ends(self.settings)
+
+    def decide(self, limit: int | None = None) -> int:
+        """Decide cases, unless an alert of theirs may still be on its way; returns how many."""
+        if self._looked_into is None or not self._reached(self.settings, self._looked_into):
+            return 0
+        sessions = self.site.sessions(self.database)
+        return people.decide(sessions, self.settings.topic_outcomes, limit)
+
     # -- the end ----------------------------------------------------------------------------
 
     def come_to_rest(self, patience: float = PATIENCE) -> None:
@@ -263,41 +317,50 @@ class Trial:
         for order in (self.control / "orders").iterdir():
             order.unlink(missing_ok=True)
         self.settle(self.settings, patience)
+        if self.decide():
+            self.settle(self.settings, patience)
         self.stop()
 
     def settle(self, settings: Settings, patience: float = PATIENCE) -> None:
         """Wait until everything in the input topics is taken in and everything is published."""
-        ends = {
-            topic: {p: end for p, (end, _) in contents(settings, topic).items()}
+        ends = self._ends(settings)
+        self.wait(
+            lambda: self._reached(settings, ends, published=True),
+            patience,
+            "all taken in and published",
+            pause=0.1,
+            progress=lambda: self._stand(settings),
+        )
+
+    def _ends(self, settings: Settings) -> dict[tuple[str, int], int]:
+        return {
+            (topic, partition): end
             for topic in (settings.topic_transactions, settings.topic_labels)
+            for partition, (end, _) in contents(settings, topic).items()
         }
-        sessions = self.site.sessions(_database(settings))
 
-        def done() -> bool:
-            with sessions() as session:
-                rows = session.execute(
-                    text(
-                        "SELECT topic, partition, next_offset, published_offset FROM stream_offsets"
-                    )
-                ).all()
-                waiting = session.scalar(
-                    text("SELECT count(*) FROM outbox WHERE published_at IS NULL")
-                )
-            reached = {(row.topic, row.partition): row for row in rows}
-            behind = [
-                (topic, partition)
-                for topic, found in ends.items()
-                for partition, end in found.items()
-                if (topic, partition) not in reached
-                or reached[topic, partition].next_offset < end
-                or (
-                    topic == settings.topic_transactions
-                    and reached[topic, partition].published_offset < end
-                )
-            ]
-            return not behind and not waiting
+    def _stand(self, settings: Settings) -> Stand | None:
+        """How far all is taken in and published; None while the database is away."""
+        try:
+            with self.site.sessions(database_of(settings))() as session:
+                rows = session.execute(text(_REACHED)).all()
+                waiting = session.scalar(text(_WAITING)) or 0
+        except DBAPIError:
+            return None
+        return Stand({(row.topic, row.partition): (row[2], row[3]) for row in rows}, waiting)
 
-        self.wait(done, patience, "all taken in and published", pause=0.1)
+    def _reached(
+        self, settings: Settings, ends: Mapping[tuple[str, int], int], *, published: bool = False
+    ) -> bool:
+        stand = self._stand(settings)
+        if stand is None:
+            return False
+        for place, end in ends.items():
+            taken, told = stand.reached.get(place, (0, 0))
+            decisions = published and place[0] == settings.topic_transactions
+            if taken < end or (decisions and told < end):
+                return False
+        return not (published and stand.waiting)
 
     def stop(self) -> None:
         """Stop all workers in good order; one that does not end is a crash."""
@@ -315,6 +378,9 @@ class Trial:
         larger = replace_fields(self.reference, batch_rows=500)
         self.spawn("reference", settings=larger)
         self.settle(larger)
+        if self._looked_into is not None:
+            people.decide(self.site.sessions(self.reference_database), larger.topic_outcomes)
+            self.settle(larger)
         self.stop()
 
     def close(self) -> None:
@@ -326,7 +392,7 @@ class Trial:
         if self.small_disk:
             unmount(self.stream)
         for settings in (self.settings, self.reference):
-            self.site.drop_database(_database(settings))
+            self.site.drop_database(database_of(settings))
 
 
 def replace_fields(settings: Settings, **fields: object) -> Settings:
@@ -334,7 +400,8 @@ def replace_fields(settings: Settings, **fields: object) -> Settings:
     return settings.model_copy(update=fields)
 
 
-def _database(settings: Settings) -> str:
+def database_of(settings: Settings) -> str:
+    """The name of the database that the settings point at."""
     return settings.database_url.split("?")[0].rsplit("/", 1)[1]
 
 
