@@ -21,7 +21,8 @@ from fraudwatch.errors import Unavailable
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.memory import Memory
 from fraudwatch.pipeline import ForwardPath, Prepared
-from streams.source import Publisher, RecordBatch
+from streams.dead_letters import MESSAGE_ID
+from streams.source import Message, Publisher, RecordBatch
 
 
 def offsets_before_rows() -> None:
@@ -109,12 +110,22 @@ def marked_before_sent() -> None:
         waiting = select(OutboxRow).where(OutboxRow.published_at.is_(None)).order_by(OutboxRow.id)
         with sessions.begin() as session:
             rows = session.scalars(waiting.limit(limit).with_for_update()).all()
-            topics = [(row.topic, outbox._message(row)) for row in rows]
+            messages = [
+                (
+                    row.topic,
+                    Message(
+                        None if row.key is None else row.key.encode(),
+                        row.payload,
+                        ((MESSAGE_ID, row.message_id.encode()),),
+                    ),
+                )
+                for row in rows
+            ]
             for row in rows:
                 row.published_at = row.created_at
-        for topic, message in topics:
+        for topic, message in messages:
             publisher.send(topic, [message])
-        return len(topics)
+        return len(messages)
 
     _plant(outbox, "drain", drain)
 

@@ -19,6 +19,9 @@ from tests.chaos.trial import PATIENCE, Carrier, Trial
 
 ROWS_PER_FAULT = 60
 CASES_PER_FAULT = 2
+EARLY = 3
+"""Orders that wait before a round's workers start, at points that were tried in vain. They come on
+top of the faults that are counted."""
 FILE_SHARE = 5
 """Every fifth round is on files."""
 
@@ -69,6 +72,10 @@ def run_trial(
         more=lambda: trial.feed(next(chunks)),
     )
     decided = 0
+    for point in tries.in_vain()[:EARLY]:
+        trial.order(point, "kill")
+        tries.count[f"kill {point}"] += 1
+        tell(f"      an order to kill at {point!r} waits")
     trial.feed(next(chunks))
     trial.start()
     # The first chunk tells which points there are.
@@ -119,14 +126,17 @@ def run_round(
         happened, decided, found = run_trial(
             trial, faults, traffic(name, ROWS_PER_FAULT), tries, tell, long_freeze
         )
+        tried = tries.count - before
+        struck = Counter(f"{order['act']} {order['point']}" for order in trial.obeyed())
+        tries.learn({}, struck)
         return Round(
             number=number,
             seed=name,
             carrier=carrier,
             faults=dict(Counter(fault.kind for fault in faults)),
             happened=dict(happened),
-            tried=dict(tries.count - before),
-            struck=dict(Counter(f"{order['act']} {order['point']}" for order in trial.obeyed())),
+            tried=dict(tried),
+            struck=dict(struck),
             points=trial.census(),
             decided=decided,
             seconds=time.monotonic() - started,
@@ -202,7 +212,9 @@ def run(
     """Many rounds; `file_rounds` are on files, else every fifth is. The long freezes of the broker
     are in the first rounds, one each."""
     kept = Log(log, seed)
-    tries = Tries(entry["tried"] for entry in kept.done.values())
+    tries = Tries()
+    for entry in kept.done.values():
+        tries.learn(entry["tried"], entry["struck"])
     rounds = [min(per_round, count - start) for start in range(0, count, per_round)]
     if all(number in kept.done for number in range(len(rounds))):
         return kept

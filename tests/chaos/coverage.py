@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tests.chaos.faults import KINDS
 
@@ -37,20 +37,36 @@ BETWEEN_POLL_AND_PUBLISH = tuple(
 
 
 class Tries:
-    """How often each act was ordered at each point, over all rounds: the least tried comes next."""
+    """How often each act was ordered at each point, and carried out there, over all rounds."""
 
-    def __init__(self, tried: Iterable[Mapping[str, int]] = ()) -> None:
+    def __init__(self) -> None:
         self.count: Counter[str] = Counter()
-        for counts in tried:
-            self.count.update(counts)
+        self._struck: set[str] = set()
+
+    def learn(self, tried: Mapping[str, int], struck: Mapping[str, int]) -> None:
+        """Take in what a round tried and struck, by act and point."""
+        self.count.update(tried)
+        self._struck.update(_points(struck))
 
     def choose(self, act: str, points: Sequence[str], chance: float) -> tuple[str, bool]:
-        """A point, and whether it is the first try there."""
+        """One of the points least tried, and whether it is the first try there."""
         fewest = min(self.count[f"{act} {point}"] for point in points)
         least = [point for point in points if self.count[f"{act} {point}"] == fewest]
         point = least[int(chance * len(least))]
         self.count[f"{act} {point}"] += 1
         return point, fewest == 0
+
+    def in_vain(self) -> list[str]:
+        """Points that were tried and never struck, the least tried first. Some arise but once in a
+        round, at its beginning."""
+        tried: Counter[str] = Counter()
+        for name, times in self.count.items():
+            tried[name.split(" ", 1)[1]] += times
+        return sorted(tried.keys() - self._struck, key=lambda point: (tried[point], point))
+
+
+def _points(names: Mapping[str, int]) -> set[str]:
+    return {name.split(" ", 1)[1] for name, times in names.items() if times}
 
 
 def never_hit(
@@ -61,8 +77,7 @@ def never_hit(
     `kinds`: how often each really happened. `struck`: by act and point. `points`: in how many
     rounds each arose.
     """
-    reached = {name.split(" ", 1)[1] for name, times in struck.items() if times}
     wanted = set(BETWEEN_POLL_AND_PUBLISH) | {
         point for point, rounds in points.items() if rounds >= RARE_ROUNDS
     }
-    return sorted(kind for kind in KINDS if not kinds.get(kind)) + sorted(wanted - reached)
+    return sorted(kind for kind in KINDS if not kinds.get(kind)) + sorted(wanted - _points(struck))
