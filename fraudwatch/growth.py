@@ -18,6 +18,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import layouts, offsets
+from fraudwatch.casework.archive_rows import require_sound
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.layouts import Layout
 from fraudwatch.casework.models import ModelRow, Snapshot, StreamOffset
@@ -34,7 +35,8 @@ def grow(
     """Give the topics this many partitions; returns the layout that counts from now on.
 
     `adopt`: the topic has them already, added by other means; what waits in it was sent since.
-    Raises `ConfigurationError` and changes nothing while a step's condition does not hold.
+    Raises `ConfigurationError` and changes nothing while a step's condition does not hold, nor
+    does it with an `ArchiveError` for a file of the archive that is missing or damaged.
     """
     if settings.key_hash != "murmur2":
         raise ConfigurationError(
@@ -48,6 +50,7 @@ def grow(
                 session, topic, len(still.ends)
             )
             _check(session, before, still, partitions, adopt)
+            require_sound(session)  # accounts' pasts come from there: the last step reads them
         add_partitions(settings, partitions)
         with connect_errors(), sessions.begin() as session:
             layout = _next_layout(session, before, partitions)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from fraudwatch.casework import archive_files
 from fraudwatch.casework.archive_files import Archived
 from fraudwatch.casework.models import ArchivedOffsets, LedgerArchive
+from fraudwatch.errors import ArchiveError
 
 _COLUMNS = (
     LedgerArchive.id,
@@ -65,6 +66,17 @@ def archives_with(
         .order_by(ArchivedOffsets.first_offset)
     )
     return [(row.first_offset, _archived(row)) for row in found]
+
+
+def require_sound(session: Session) -> None:
+    """Raise `ArchiveError` naming every file that is missing or damaged; reads all of each.
+
+    For who needs all of them and would rather find out before than in the midst.
+    """
+    archives = [one for one in read_archives(session) if one.deleted_at is None]
+    faults = [fault for fault in map(archive_files.fault_of, archives) if fault is not None]
+    if faults:
+        raise ArchiveError("; ".join(faults))
 
 
 def in_order(
