@@ -38,8 +38,11 @@ format: develop ## bring the code into its one form
 docs: develop ## write the reference pages of docs/ from the code
 	$(BIN)/python -m tests.docs.reference
 
-soak: develop ## the long runs that `make test` leaves out
-	$(BIN)/pytest -m soak $(PYTEST_ARGS)
+soak: develop ## the long runs that `make test` leaves out, about an hour
+	@echo "1,000 faults on real workers, Kafka and PostgreSQL, each round compared with a run without"
+	@echo "any; then two million hostile messages. CHAOS_SEED, CHAOS_FAULTS: others; CHAOS_LOG=FILE:"
+	@echo "rounds done are kept there, and a run that was stopped goes on."
+	$(BIN)/pytest -m soak -s $(PYTEST_ARGS)
 
 bench: develop ## measure, against what, in one run
 	$(BIN)/python -m benchmarks
