@@ -1,8 +1,9 @@
 """`make bench`: what can be measured without data of one's own, in one table, in some ten minutes.
 
-``python -m benchmarks [--only worker,asking] [--write | --no-write]`` runs each part in a process
-of its own, one after another, prints one table and, unless only some parts were asked for, writes
-it into docs/performance.md. A part that fails does not stop the others; nothing is written then.
+``python -m benchmarks [--only worker,asking | --all] [--write | --no-write]`` runs each part in a
+process of its own, one after another, prints one table and, unless only some parts were asked for,
+writes it into docs/performance.md. A part that fails does not stop the others; nothing is written
+then. `--all` also runs the parts that take half an hour.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 
-from benchmarks import accounts, asking, detectors, streams, worker
+from benchmarks import accounts, asking, detectors, ledger_size, streams, worker
 from benchmarks.table import (
     ROOT,
     Figure,
@@ -39,6 +40,7 @@ class Part:
 
     measure: Callable[[Noise], list[Figure]]
     input: str
+    long: bool = False
 
 
 PARTS = {
@@ -47,6 +49,7 @@ PARTS = {
     "accounts": Part(accounts.measure, accounts.INPUT),
     "detectors": Part(detectors.measure, detectors.INPUT),
     "streams": Part(streams.measure, streams.INPUT),
+    "ledger": Part(ledger_size.measure, "ledger: numbered payments of a hundred days", long=True),
 }
 
 
@@ -66,14 +69,18 @@ def alone(part: Part) -> tuple[list[Figure], list[Sample]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", type=some, help=f"some of {', '.join(PARTS)}")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--only", type=some, help=f"some of {', '.join(PARTS)}")
+    chosen.add_argument("--all", action="store_true", help="also what takes half an hour")
     parser.add_argument(
         "--write",
         action=argparse.BooleanOptionalAction,
         help="into docs/performance.md, in place of what is there",
     )
     options = parser.parse_args()
-    names: list[str] = options.only or list(PARTS)
+    names: list[str] = options.only or [
+        name for name, part in PARTS.items() if options.all or not part.long
+    ]
     writes = options.only is None if options.write is None else options.write
     if writes:
         with_block(PAGE.read_bytes(), "")  # a page without markers is told of now, not at the end

@@ -145,9 +145,9 @@ def restart(grown: Grown, replayed: int, noise: Noise, rounds: int) -> list[Figu
             size = session.scalar(text("SELECT sum(length(data)) FROM snapshots")) or 0
         figures = [memory(grown, known, size / known)]
         grown.states.clear()
-        fresh = restarts(here.engine.url, noise, rounds)
+        fresh = restarts(here.engine.url, noise, rounds, [LOAD, READ])
         replay(here, replayed)
-        longer = restarts(here.engine.url, noise, rounds)
+        longer = restarts(here.engine.url, noise, rounds, [LOAD])
         here.engine.dispose()
     reading = f"reading the same bytes: {median(fresh[READ]):.1f} s"
     rate = here.at / max(1e-9, median(longer[LOAD]) - median(fresh[LOAD]))
@@ -199,9 +199,11 @@ def replay(here: Installation, rows: int) -> None:
         session.execute(text("UPDATE stream_offsets SET next_offset = :n"), {"n": here.at // 4})
 
 
-def restarts(database: URL, noise: Noise, rounds: int) -> dict[str, tuple[float, ...]]:
-    """Seconds that a fresh process takes for either way, by the clock, in each round."""
-    taken: dict[str, list[float]] = {LOAD: [], READ: []}
+def restarts(
+    database: URL, noise: Noise, rounds: int, ways: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """Seconds that a fresh process takes for each way, by the clock, in each round."""
+    taken: dict[str, list[float]] = {way: [] for way in ways}
     url = database.render_as_string(hide_password=False)
     for _ in range(rounds):
         noise.sample()
