@@ -22,9 +22,11 @@ from fraudwatch.casework.rate_limits import RateLimits
 from fraudwatch.casework.routes import (
     audit,
     cases,
+    case_acts,
     dead_letters,
     operations,
     sessions,
+    rules,
     steering,
     transactions,
     transactions_asked,
@@ -83,6 +85,8 @@ def create_app(services: Services) -> FastAPI:
         transactions,
         dead_letters,
         steering,
+        case_acts,
+        rules,
         audit,
         operations,
     ):

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fraudwatch.domain.case import Resolution
 from fraudwatch.policy.rules import LATE_DAYS
 
 
@@ -23,58 +22,27 @@ Key = Annotated[Text, Field(min_length=1, max_length=256)]
 NoteText = Annotated[Text, Field(max_length=10_000)]
 
 
-def _example(**values: Any) -> ConfigDict:
+def example(**values: Any) -> ConfigDict:
+    """Unknown fields are refused; the example stands in the description."""
     return ConfigDict(json_schema_extra={"examples": [values]}, extra="forbid", frozen=True)
 
 
 class SignIn(BaseModel):
-    model_config = _example(name="ada", password="correct horse battery staple")  # noqa: S106 - an example
+    model_config = example(name="ada", password="correct horse battery staple")  # noqa: S106 - an example
     name: Annotated[Text, Field(min_length=1, max_length=100)]
     password: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class NewPassword(BaseModel):
-    model_config = _example(
+    model_config = example(
         current="correct horse battery staple", new="a longer and better passphrase"
     )
     current: Annotated[str, Field(min_length=1, max_length=1000)]
     new: Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class VersionOnly(BaseModel):
-    """The version seen; it can come in `If-Match` instead."""
-
-    model_config = _example(version=3)
-    version: int | None = Field(None, ge=1)
-
-
-class NoteIn(BaseModel):
-    model_config = _example(text="Called the customer, no answer. Will try again at 14:00.")
-    text: Annotated[NoteText, Field(min_length=1)]
-    version: int | None = Field(None, ge=1)
-
-
-class ResolveIn(BaseModel):
-    model_config = _example(
-        resolution="fraud",
-        reason_codes=["stolen_card"],
-        note="Customer has the card; three payments in a country they are not in.",
-        version=3,
-    )
-    resolution: Resolution
-    reason_codes: list[Key] = Field(min_length=1, max_length=10)
-    note: NoteText = ""
-    version: int | None = Field(None, ge=1)
-
-
-class ReopenIn(BaseModel):
-    model_config = _example(reason="The customer called: the payment was theirs.", version=4)
-    reason: Annotated[NoteText, Field(min_length=1)]
-    version: int | None = Field(None, ge=1)
-
-
 class PolicyIn(BaseModel):
-    model_config = _example(
+    model_config = example(
         review_from=0.99,
         high_risk_from=0.999,
         no_history_amount="1000.00",

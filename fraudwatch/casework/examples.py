@@ -72,3 +72,14 @@ NOTED: dict[str, Any] = {
     "actor": "ada",
     "text": "Called, no answer.",
 }
+DECISION: dict[str, Any] = {
+    "round": 1,
+    "look": 1,
+    "decided_by": "ada",
+    "decided_at": "2026-03-02T12:04:00Z",
+    "resolution": "fraud",
+    "reason_codes": ["stolen_card"],
+    "catalogue": 1,
+    "note": "Customer has the card.",
+    "transactions": [],
+}

@@ -1,8 +1,15 @@
-"""Intake: alerts open cases, one open case per account; further alerts join it."""
+"""Intake: alerts open cases, one open case per account; further alerts join it.
+
+What a joining alert does depends on the state of the case, and nothing vanishes in any of them. Who
+holds the case sees it as new, and must see it before deciding, since the version rises. A case that
+was put aside comes back. A decision that awaits a second look did not know of the alert: it is
+taken back, and the case waits for a first decision again, in a new round. An escalated case stays
+escalated. The alerts of a merged case's account go where that case went.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,14 +18,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import func, literal_column
+from sqlalchemy import case as choose
+from sqlalchemy import func, literal_column, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework.copy_rows import JSONB, Rows, copy_in, microseconds, number
-from fraudwatch.casework.models import OPEN_STATUSES, Alert, Case, CaseEvent
+from fraudwatch.casework.models import TAKES_ALERTS, Alert, Case, CaseEvent
 from fraudwatch.casework.scored import Scored
-from fraudwatch.domain.case import priority
+from fraudwatch.domain.case import CaseStatus, Move, Urgency, after, priority
 from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.policy.rules import Policy, draw
 
@@ -34,6 +42,10 @@ _ALERT_COLUMNS = (
     "added_at",
 )
 _EVENT_COLUMNS = ("case_id", "kind", "at", "data")
+
+# What a joining alert does to a case that awaits something else; other states stay.
+_JOINING = {CaseStatus.WAITING: Move.WAKE, CaseStatus.SECOND_LOOK: Move.OVERTAKE}
+_JOINED = {CaseStatus.WAITING: "woken", CaseStatus.SECOND_LOOK: "overtaken"}  # events
 
 # Promised times until a person has looked; a hold costs the customer more than a look.
 DUE = {Outcome.HIGH_RISK: timedelta(hours=4), Outcome.REVIEW: timedelta(hours=24)}
@@ -92,27 +104,83 @@ def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> N
     joined: Sequence[Any] = session.execute(
         new.on_conflict_do_update(
             index_elements=[Case.account_id],
-            index_where=literal_column(f"status IN {OPEN_STATUSES}"),
-            set_={
-                "outcome": func.greatest(Case.outcome, new.excluded.outcome),
-                "risk": func.greatest(Case.risk, new.excluded.risk),
-                "amount": Case.amount + new.excluded.amount,
-                "alert_count": Case.alert_count + new.excluded.alert_count,
-                "priority": func.greatest(Case.priority, new.excluded.priority),
-                "due_at": func.least(Case.due_at, new.excluded.due_at),
-                "updated_at": new.excluded.updated_at,
-                "version": Case.version + 1,
-            },
-        ).returning(Case.id, Case.account_id, literal_column("xmax = 0").label("opened")),
+            index_where=literal_column(TAKES_ALERTS),
+            set_=_on_join(new.excluded),
+        ).returning(
+            Case.id,
+            Case.account_id,
+            Case.status_when_joined,
+            Case.merged_into,
+            literal_column("xmax = 0").label("opened"),
+        ),
         values,
     ).all()
+    opened = [row.id for row in joined if row.opened]
+    before = {row.id: row.status_when_joined for row in joined if not row.opened}
     case_of = {row.account_id: row.id for row in joined}
+    for row, given in zip(joined, values, strict=True):
+        if not row.opened and row.merged_into is not None:
+            before[row.merged_into] = _join(session, row.merged_into, given)
+            case_of[row.account_id] = row.merged_into
     owners = [case_of[alert.account_id] for alert in alerts]
     _add_alerts(session, alerts, owners, now)
-    opened = [row.id for row in joined if row.opened]
     _add_events(session, opened, "opened", [b"{}"] * len(opened), now)
     told = [msgspec.json.encode({"transaction_id": alert.transaction_id}) for alert in alerts]
     _add_events(session, owners, "alert_added", told, now)
+    for status, kind in _JOINED.items():
+        moved = sorted(case_id for case_id, was in before.items() if was == status)
+        _add_events(session, moved, kind, [b"{}"] * len(moved), now)
+
+
+def _join(session: Session, case_id: int, given: Mapping[str, Any]) -> str:
+    """Alerts of a merged case's account reach the case it went into; its status as it was."""
+    found = session.execute(
+        update(Case)
+        .where(Case.id == case_id)
+        .values(_on_join(given))
+        .returning(Case.status_when_joined)
+        .execution_options(synchronize_session=False)
+    )
+    return str(found.scalar_one())
+
+
+def _on_join(given: Any) -> dict[str, Any]:
+    """New values of a case that alerts join; `given` are their own, by column."""
+    escalated = Case.escalation.is_not(None)
+    void = Case.status == CaseStatus.SECOND_LOOK
+    status = choose(
+        *(
+            (
+                Case.status == was if plain else (Case.status == was) & escalated,
+                after(was, made, escalated=not plain),
+            )
+            for was, made in _JOINING.items()
+            for plain in (False, True)
+        ),
+        else_=Case.status,
+    )
+    return {
+        "outcome": func.greatest(Case.outcome, given["outcome"]),
+        "risk": func.greatest(Case.risk, given["risk"]),
+        "amount": Case.amount + given["amount"],
+        "alert_count": Case.alert_count + given["alert_count"],
+        "priority": func.greatest(Case.priority, given["priority"]),
+        "due_at": func.least(Case.due_at, given["due_at"]),
+        "updated_at": given["updated_at"],
+        "version": Case.version + 1,
+        "status": status,
+        "status_when_joined": Case.status,
+        "wake_at": None,
+        "round": choose((void, Case.round + 1), else_=Case.round),
+        # Whoever decided on a disputed case stays out of it.
+        "barred": choose((void & (Case.urgency < Urgency.DISPUTED), []), else_=Case.barred),
+        "claimed_by": choose((void, None), else_=Case.claimed_by),
+        "lease_until": choose((void, None), else_=Case.lease_until),
+        "seen_alert_id": choose((void, None), else_=Case.seen_alert_id),
+        "new_alerts": choose(
+            (void | Case.claimed_by.is_(None), 0), else_=Case.new_alerts + given["alert_count"]
+        ),
+    }
 
 
 def _add_alerts(

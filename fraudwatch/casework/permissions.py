@@ -190,6 +190,8 @@ def require_guards(app: FastAPI, *, unguarded: frozenset[str] = frozenset()) -> 
     """
     for route in iter_route_contexts(app.routes):
         if route.path not in unguarded and not guards(route):
+MayReassignCases = Annotated[Lens, _needs(Permission.CASES_REASSIGN)]
+MayWriteDisputes = Annotated[Lens, _needs(Permission.DISPUTES_WRITE)]
             raise ConfigurationError(f"the route {route.path} names no permission")
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from fraudwatch.casework.auth import NotSignedIn
+from fraudwatch.casework.case_rows import VersionMissing
 from fraudwatch.errors import (
     Busy,
     Conflict,
@@ -41,6 +42,7 @@ _STATUS: tuple[tuple[type[FraudwatchError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Busy, 429),
+    (VersionMissing, 428),
     (Invalid, 422),
     (InputError, 422),
     (Unavailable, 503),

@@ -11,17 +11,20 @@ import binascii
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy import ColumnElement, and_, case, not_, or_, select
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import service
+from fraudwatch.casework import claims
+from fraudwatch.casework.case_rows import Act, require
 from fraudwatch.casework.models import Case
 from fraudwatch.domain.access import Actor, Permission
-from fraudwatch.domain.case import OPEN, CaseStatus
+from fraudwatch.domain.case import OPEN, CaseStatus, Escalation
 from fraudwatch.domain.decision import Outcome
-from fraudwatch.errors import Invalid, NotAllowed
+from fraudwatch.errors import Invalid
 
 MAX_LIMIT = 200
+
+_ORDER = (Case.urgency.desc(), Case.priority.desc(), Case.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,13 @@ class CaseFilter:
     opened_from: datetime | None = None
     opened_before: datetime | None = None
     late: bool | None = None  # open and past its due time
+    raised: bool | None = None  # decided, and contradicted by later truth
 
 
-WAITING = frozenset({CaseStatus.NEW, CaseStatus.REOPENED})
+UNHELD = frozenset(
+    {CaseStatus.NEW, CaseStatus.REOPENED, CaseStatus.ESCALATED, CaseStatus.SECOND_LOOK}
+)
+"""States in which a case waits for somebody, unless a lease runs."""
 
 
 def list_cases(
@@ -48,7 +55,7 @@ def list_cases(
     cursor: str | None = None,
     limit: int = 50,
 ) -> tuple[list[Case], str | None]:
-    """Cases by priority, then oldest first, and the cursor of the next page (None: no more).
+    """Cases by urgency, priority and age, and the cursor of the next page (None: no more).
 
     The cursor holds only the id of the last case: a position by priority would tell its reader the
     risk. Raises `Invalid` on a cursor that is not ours.
@@ -62,41 +69,46 @@ def list_cases(
             raise Invalid("the cursor is not one of ours: begin without it")
         # The first condition alone lets the queue's index begin where the last page ended.
         query = query.where(
-            Case.priority <= last.priority,
-            or_(Case.priority < last.priority, Case.id > last.id),
+            Case.urgency <= last.urgency,
+            or_(
+                Case.urgency < last.urgency,
+                Case.priority < last.priority,
+                and_(Case.priority == last.priority, Case.id > last.id),
+            ),
         )
-    rows = session.scalars(query.order_by(Case.priority.desc(), Case.id).limit(limit + 1)).all()
+    rows = session.scalars(query.order_by(*_ORDER).limit(limit + 1)).all()
     more = len(rows) > limit
     rows = rows[:limit]
     return list(rows), make_cursor(rows[-1].id) if more else None
 
 
 def next_case(session: Session, actor: Actor, *, now: datetime, lease: timedelta) -> Case | None:
-    """Claim the most urgent waiting case; None when none waits.
+    """Claim the most urgent case that waits and that the actor may take; None when none does.
 
     Cases that someone else is claiming at this moment are skipped, so nobody waits and no case is
     given out twice.
     """
-    if not actor.may(Permission.CASES_WORK):
-        raise NotAllowed(f"this needs {Permission.CASES_WORK}")
+    require(actor, Permission.CASES_WORK)
     found = session.scalar(
         select(Case)
-        .where(Case.status.in_(OPEN), _waiting(now))
-        .order_by(Case.priority.desc(), Case.id)
+        .where(Case.status.in_(OPEN), _waiting(now), _open_to(actor))
+        .order_by(*_ORDER)
         .limit(1)
         .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
     if found is None:
         return None
-    return service.take(session, found, actor, now=now, lease=lease)
+    return claims.take(session, found, Act(actor, now), lease=lease)
 
 
 def shown_status(found: Case, now: datetime) -> CaseStatus:
-    """The status, with an ended lease taken as ended."""
+    """The status, with an ended lease taken as ended and a passed wake-up as woken."""
     status = CaseStatus(found.status)
-    if status is CaseStatus.CLAIMED and found.lease_until is not None and found.lease_until <= now:
-        return CaseStatus.NEW
+    ended = found.lease_until is not None and found.lease_until <= now
+    awake = found.wake_at is not None and found.wake_at <= now
+    if (status is CaseStatus.CLAIMED and ended) or (status is CaseStatus.WAITING and awake):
+        return CaseStatus.NEW if found.escalation is None else CaseStatus.ESCALATED
     return status
 
 
@@ -125,14 +137,31 @@ def read_text_cursor(cursor: str) -> str:
 
 
 def _waiting(now: datetime) -> ColumnElement[bool]:
-    return or_(Case.status.in_(WAITING), Case.lease_until <= now)
+    return or_(
+        and_(Case.status.in_(UNHELD), Case.lease_until.is_(None)),
+        Case.lease_until <= now,
+        Case.wake_at <= now,
+    )
+
+
+def _open_to(actor: Actor) -> ColumnElement[bool]:
+    """Cases that the actor may take: not decided by them, not escalated beyond them."""
+    own = not_(Case.barred.contains([actor.user_id]))
+    if actor.may(Permission.CASES_ESCALATED):
+        return own
+    plain = or_(Case.escalation.is_(None), Case.escalation == Escalation.LATE)
+    return and_(own, or_(plain, Case.status == CaseStatus.SECOND_LOOK))
 
 
 def _conditions(wanted: CaseFilter, now: datetime) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.status:
+        back = or_(
+            and_(Case.status == CaseStatus.CLAIMED, Case.lease_until <= now), Case.wake_at <= now
+        )
         shown = case(
-            (and_(Case.status == CaseStatus.CLAIMED, Case.lease_until <= now), CaseStatus.NEW),
+            (and_(back, Case.escalation.is_(None)), CaseStatus.NEW),
+            (back, CaseStatus.ESCALATED),
             else_=Case.status,
         )
         conditions.append(shown.in_(wanted.status))
@@ -151,4 +180,7 @@ def _conditions(wanted: CaseFilter, now: datetime) -> list[ColumnElement[bool]]:
     if wanted.late is not None:
         late = and_(Case.status.in_(OPEN), Case.due_at < now)
         conditions.append(late if wanted.late else ~late)
+    if wanted.raised is not None:
+        raised = Case.raised_at.is_not(None)
+        conditions.append(raised if wanted.raised else ~raised)
     return conditions

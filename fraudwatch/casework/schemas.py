@@ -22,7 +22,8 @@ def money_text(amount: Decimal) -> str:
 Money = Annotated[Decimal, PlainSerializer(money_text, return_type=str)]
 
 
-def _shown(**values: Any) -> ConfigDict:
+def shown(**values: Any) -> ConfigDict:
+    """Frozen, with an example for the description."""
     return ConfigDict(json_schema_extra={"examples": [values]}, frozen=True)
 
 
@@ -40,7 +41,7 @@ class Page(Answer, Generic[T]):
 
 
 class Me(Answer):
-    model_config = _shown(
+    model_config = shown(
         user_id=7,
         name="ada",
         display_name="Ada L.",
@@ -63,7 +64,7 @@ class Me(Answer):
 class ReasonOut(Answer):
     """Why a transaction stands out, by one feature; the first weighs most."""
 
-    model_config = _shown(**examples.REASON)
+    model_config = shown(**examples.REASON)
     feature: str
     sentence: str
     weight: float
@@ -74,7 +75,7 @@ class ReasonOut(Answer):
 
 
 class LabelOut(Answer):
-    model_config = _shown(
+    model_config = shown(
         fraud=True,
         source="analyst",
         known_at="2026-03-02T12:04:00Z",
@@ -92,7 +93,7 @@ class TransactionOut(Answer):
     Personal values are masked without `personal:read`; risks are null without `policies:read`.
     """
 
-    model_config = _shown(**examples.TRANSACTION)
+    model_config = shown(**examples.TRANSACTION)
     transaction_id: str
     account_id: str
     event_time: datetime
@@ -111,7 +112,7 @@ class TransactionOut(Answer):
 
 
 class TransactionDetail(TransactionOut):
-    model_config = _shown(
+    model_config = shown(
         **examples.TRANSACTION,
         ip="192.0.2.17",
         reasons=[examples.REASON],
@@ -136,65 +137,8 @@ class TransactionDetail(TransactionOut):
     features_version: str
 
 
-class CaseSummary(Answer):
-    """A case in a list. An ended lease shows as a case that waits again."""
-
-    model_config = _shown(**examples.CASE)
-    id: int
-    account_id: str
-    status: str
-    outcome: str
-    risk: float | None = None
-    amount: Money
-    alert_count: int
-    version: int
-    opened_at: datetime
-    updated_at: datetime
-    due_at: datetime
-    late: bool
-    claimed_by: str | None = None
-    claimed_by_me: bool = False
-    lease_until: datetime | None = None
-    resolution: str | None = None
-    reason_codes: list[str] = Field(default_factory=list)
-    resolved_by: str | None = None
-    resolved_at: datetime | None = None
-    action: str | None = Field(None, description="What the resolution means: release or decline.")
-
-
-class AlertOut(Answer):
-    model_config = _shown(
-        id=23,
-        added_at="2026-03-02T11:55:01Z",
-        outcome="review",
-        reasons=[examples.REASON],
-        transaction=examples.TRANSACTION,
-    )
-    id: int
-    added_at: datetime
-    outcome: str
-    risk: float | None = None
-    rule: str | None = None
-    reasons: list[ReasonOut]
-    transaction: TransactionOut
-
-
-class EventOut(Answer):
-    model_config = _shown(
-        id=31, kind="noted", at="2026-03-02T12:01:00Z", actor="ada", text="Called, no answer."
-    )
-    id: int
-    kind: str
-    at: datetime
-    actor: str | None = Field(None, description="Null: the machine.")
-    text: str | None = None
-    transaction_id: str | None = None
-    resolution: str | None = None
-    reason_codes: list[str] = Field(default_factory=list)
-
-
 class AccountSummary(Answer):
-    model_config = _shown(**examples.ACCOUNT)
+    model_config = shown(**examples.ACCOUNT)
     account_id: str
     transactions: int
     first_event: datetime | None = None
@@ -203,50 +147,13 @@ class AccountSummary(Answer):
     cases: dict[str, int] = Field(description="Number of cases by resolution, or `open`.")
 
 
-class CaseDetail(CaseSummary):
-    model_config = _shown(
-        **examples.CASE,
-        alerts=[
-            {
-                "id": 23,
-                "added_at": "2026-03-02T11:55:01Z",
-                "outcome": "review",
-                "reasons": [examples.REASON],
-                "transaction": examples.TRANSACTION,
-            }
-        ],
-        account=examples.ACCOUNT,
-        history=[examples.TRANSACTION],
-        events=[{"id": 29, "kind": "opened", "at": "2026-03-02T11:55:01Z"}],
-    )
-    alerts: list[AlertOut]
-    account: AccountSummary
-    history: list[TransactionOut] = Field(description="The account's newest transactions.")
-    events: list[EventOut]
-
-
 class AccountDetail(AccountSummary):
-    model_config = _shown(**examples.ACCOUNT, history=[examples.TRANSACTION])
+    model_config = shown(**examples.ACCOUNT, history=[examples.TRANSACTION])
     history: list[TransactionOut]
 
 
-class ReasonCodeOut(Answer):
-    model_config = _shown(
-        code="stolen_card",
-        resolution="fraud",
-        title="Stolen or copied card",
-        definition="The customer did not make the payment; someone else used card or card data.",
-        note_required=False,
-    )
-    code: str
-    resolution: str
-    title: str
-    definition: str
-    note_required: bool
-
-
 class PolicyOut(Answer):
-    model_config = _shown(
+    model_config = shown(
         id=2,
         status="active",
         review_from=0.99,
@@ -277,7 +184,7 @@ class PolicyOut(Answer):
 
 
 class ModelOut(Answer):
-    model_config = _shown(
+    model_config = shown(
         id=3,
         name="2026-03-01-a",
         sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -300,7 +207,7 @@ class ModelOut(Answer):
 
 
 class AuditOut(Answer):
-    model_config = _shown(
+    model_config = shown(
         id=42,
         at="2026-03-02T12:04:00Z",
         actor="ada",
@@ -319,7 +226,7 @@ class AuditOut(Answer):
 
 
 class AuditCheckOut(Answer):
-    model_config = _shown(
+    model_config = shown(
         ok=True,
         rows=42,
         head="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -331,5 +238,5 @@ class AuditCheckOut(Answer):
 
 
 class Health(Answer):
-    model_config = _shown(status="ok")
+    model_config = shown(status="ok")
     status: str

@@ -1,4 +1,4 @@
-"""What people read: cases, transactions, accounts, through the lens of their permissions.
+"""What people read of transactions and accounts, through the lens of their permissions.
 
 Each view takes a fixed number of queries, however long its lists are; one more for every few
 weeks of the ledger that it has to go back.
@@ -7,118 +7,45 @@ weeks of the ledger that it has to go back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased, defer
 
 from fraudwatch.casework import labels, ledger, queue
-from fraudwatch.casework.ledger_tables import by_account, by_id, eras, near
+from fraudwatch.casework.ledger_tables import by_account, by_id, eras
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
     Alert,
     Case,
-    CaseEvent,
     KeptRow,
     LabelRow,
     LedgerRow,
-    User,
 )
 from fraudwatch.casework.schemas import (
     AccountDetail,
     AccountSummary,
-    AlertOut,
-    CaseDetail,
-    CaseSummary,
-    EventOut,
     LabelOut,
     Page,
     ReasonOut,
     TransactionDetail,
     TransactionOut,
 )
-from fraudwatch.domain.case import OPEN, CaseStatus, Resolution, action_of
-from fraudwatch.domain.decision import Outcome
+from fraudwatch.domain.case import CaseStatus, action_of
+from fraudwatch.domain.reason_codes import Resolution
 from fraudwatch.errors import NotFound
 
 HISTORY = 50  # transactions of the account shown with a case
-ALERTS = 200  # alerts shown: a card that is being tested can have thousands
-EVENTS = 500
 
 # Of days in the archive: the rows that went to people, as rows of the ledger.
-_Kept = aliased(LedgerRow, KeptRow.__table__, adapt_on_names=True)
-_HEAVY = (
+Kept = aliased(LedgerRow, KeptRow.__table__, adapt_on_names=True)
+HEAVY = (
     defer(LedgerRow.payload, raiseload=True),
     defer(LedgerRow.features, raiseload=True),
     defer(LedgerRow.reasons, raiseload=True),
 )
-
-
-def case_page(
-    session: Session,
-    lens: Lens,
-    wanted: queue.CaseFilter,
-    *,
-    now: datetime,
-    cursor: str | None = None,
-    limit: int = 50,
-) -> Page[CaseSummary]:
-    """One page of the queue. Two queries."""
-    rows, next_cursor = queue.list_cases(session, wanted, now=now, cursor=cursor, limit=limit)
-    names = _names(session, {r.claimed_by for r in rows} | {r.resolved_by for r in rows})
-    return Page[CaseSummary](
-        items=[CaseSummary(**_summary(row, lens, names, now)) for row in rows],
-        next_cursor=next_cursor,
-    )
-
-
-def case_summary(session: Session, lens: Lens, case: Case, *, now: datetime) -> CaseSummary:
-    """A case as in a list."""
-    names = _names(session, {case.claimed_by, case.resolved_by})
-    return CaseSummary(**_summary(case, lens, names, now))
-
-
-def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) -> CaseDetail:
-    """All that a person needs to decide: alerts with reasons, the account's past, what happened."""
-    case = session.get(Case, case_id)
-    if case is None:
-        raise NotFound(f"there is no case {case_id}")
-    alerts = _alerts(session, case_id)
-    all_days = list(eras(session))
-    history = _history(session, all_days, case.account_id, HISTORY)
-    events = session.scalars(
-        select(CaseEvent)
-        .where(CaseEvent.case_id == case_id)
-        .order_by(CaseEvent.id.desc())
-        .limit(EVENTS)
-    ).all()
-    truth = labels.of_transactions(
-        session,
-        [row.transaction_id for _, row in alerts] + [row.transaction_id for row, _ in history],
-    )
-    names = _names(
-        session, {case.claimed_by, case.resolved_by, *(event.actor_id for event in events)}
-    )
-    return CaseDetail(
-        **_summary(case, lens, names, now),
-        alerts=[
-            AlertOut(
-                id=alert.id,
-                added_at=alert.added_at,
-                outcome=lens.outcome(alert.outcome, alert.rule),
-                risk=lens.risk(alert.risk),
-                rule=lens.rule(alert.rule),
-                reasons=_reasons(row),
-                transaction=_transaction(row, case_id, truth, lens),
-            )
-            for alert, row in alerts
-        ],
-        account=_account(session, all_days, case.account_id, lens),
-        history=_transactions(history, truth, lens),
-        events=[_event(event, names) for event in reversed(events)],
-    )
 
 
 def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> TransactionDetail:
@@ -126,12 +53,12 @@ def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> Tra
     row = _newest_row(session, transaction_id)
     if row is None:
         raise NotFound("there is no transaction with this id")
-    case = session.scalar(select(Case).join(Alert).where(*_same(row)))
-    case_id, resolution = (case.id, case.resolution) if case is not None else (None, None)
+    alert = session.scalar(select(Alert).where(*_same(row)))
+    case_id, resolution = (alert.case_id, alert.resolution) if alert is not None else (None, None)
     truth = labels.of_transactions(session, [transaction_id])
     received = ledger.stored(row.payload)
     return TransactionDetail(
-        **_transaction(row, case_id, truth, lens).model_dump(exclude={"amount", "label"}),
+        **transaction_out(row, case_id, truth, lens).model_dump(exclude={"amount", "label"}),
         amount=row.amount,
         label=next((_label(found, lens) for found in truth.get(transaction_id, [])), None),
         action=action_of(Resolution(resolution)).value if resolution else None,
@@ -141,7 +68,7 @@ def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> Tra
         counterparty_id=lens.optional_id(received.counterparty_id),
         customer_id=lens.optional_id(received.customer_id),
         attributes=lens.attributes(received.attributes),
-        reasons=_reasons(row),
+        reasons=reasons_out(row),
         labels=[_label(label, lens) for label in truth.get(transaction_id, [])],
         rule=lens.rule(row.rule),
         model_id=row.model_id,
@@ -163,19 +90,19 @@ def transaction_page(
     after = None
     if cursor is not None:
         after = _newest_row(session, queue.read_text_cursor(cursor))
-    rows = _history(session, list(eras(session)), account_id, limit + 1, after)
+    rows = history_rows(session, list(eras(session)), account_id, limit + 1, after)
     more = len(rows) > limit
     rows = rows[:limit]
     truth = labels.of_transactions(session, [row.transaction_id for row, _ in rows])
     return Page[TransactionOut](
-        items=_transactions(rows, truth, lens),
+        items=transactions_out(rows, truth, lens),
         next_cursor=queue.make_cursor(rows[-1][0].transaction_id) if more else None,
     )
 
 
 def account_detail(session: Session, lens: Lens, account_id: str) -> AccountDetail:
     """An account and its newest transactions. Raises `NotFound` for one never seen."""
-    summary = _account(session, list(eras(session)), account_id, lens)
+    summary = account_summary(session, list(eras(session)), account_id, lens)
     if summary.transactions == 0:
         raise NotFound("there is no account with this id")
     page = transaction_page(session, lens, account_id, limit=HISTORY)
@@ -202,9 +129,9 @@ def _newest_row(session: Session, transaction_id: str) -> LedgerRow | None:
         if row is not None:
             return row
     return session.scalar(
-        select(_Kept)
-        .where(_Kept.transaction_id == transaction_id)
-        .order_by(_Kept.event_time.desc())
+        select(Kept)
+        .where(Kept.transaction_id == transaction_id)
+        .order_by(Kept.event_time.desc())
         .limit(1)
     )
 
@@ -213,24 +140,7 @@ def _same(row: LedgerRow) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return Alert.transaction_id == row.transaction_id, Alert.event_time == row.event_time
 
 
-def _alerts(session: Session, case_id: int) -> list[tuple[Alert, LedgerRow]]:
-    """A case's alerts with their transactions, the weightiest first."""
-    alerts = session.scalars(
-        select(Alert)
-        .where(Alert.case_id == case_id)
-        .order_by(func.greatest(Alert.outcome, 1).desc(), Alert.id.desc())
-        .limit(ALERTS)
-    ).all()
-    times = {alert.transaction_id: alert.event_time for alert in alerts}
-    rows = session.scalars(select(LedgerRow).where(near(times, timedelta(0))).options(*_HEAVY[:2]))
-    found = {(row.transaction_id, row.event_time): row for row in rows}
-    if len(found) < len(alerts):  # their days have gone into the archive
-        kept = select(_Kept).where(_Kept.transaction_id.in_(times))
-        found |= {(row.transaction_id, row.event_time): row for row in session.scalars(kept)}
-    return [(alert, found[alert.transaction_id, alert.event_time]) for alert in alerts]
-
-
-def _history(
+def history_rows(
     session: Session,
     all_days: Sequence[tuple[datetime, datetime]],
     account_id: str,
@@ -247,7 +157,7 @@ def _history(
             & (Alert.event_time == LedgerRow.event_time),
         )
         .order_by(LedgerRow.event_time.desc(), LedgerRow.transaction_id.desc())
-        .options(*_HEAVY)
+        .options(*HEAVY)
     )
     if after is not None:
         query = query.where(
@@ -265,7 +175,7 @@ def _history(
     return rows
 
 
-def _account(
+def account_summary(
     session: Session, all_days: Sequence[tuple[datetime, datetime]], account_id: str, lens: Lens
 ) -> AccountSummary:
     count = 0
@@ -286,7 +196,8 @@ def _account(
             count += number
             amounts[currency] = amounts.get(currency, Decimal(0)) + amount
             moments += [first, last]
-    kind = func.coalesce(Case.resolution, "open")
+    merged = Case.status == CaseStatus.MERGED
+    kind = func.coalesce(Case.resolution, choose((merged, "merged"), else_="open"))
     cases = session.execute(
         select(kind, func.count()).where(Case.account_id == account_id).group_by(kind)
     ).all()
@@ -300,63 +211,15 @@ def _account(
     )
 
 
-def _summary(case: Case, lens: Lens, names: dict[int, str], now: datetime) -> dict[str, Any]:
-    status = queue.shown_status(case, now)
-    held = status is CaseStatus.CLAIMED
-    resolution = Resolution(case.resolution) if case.resolution else None
-    return {
-        "id": case.id,
-        "account_id": lens.id(case.account_id),
-        "status": status.value,
-        "outcome": Outcome(case.outcome).word,
-        "risk": lens.risk(case.risk),
-        "amount": case.amount,
-        "alert_count": case.alert_count,
-        "version": case.version,
-        "opened_at": case.opened_at,
-        "updated_at": case.updated_at,
-        "due_at": case.due_at,
-        "late": status in OPEN and case.due_at < now,
-        "claimed_by": names.get(case.claimed_by) if held and case.claimed_by else None,
-        "claimed_by_me": held and case.claimed_by == lens.actor.user_id,
-        "lease_until": case.lease_until if held else None,
-        "resolution": resolution,
-        "reason_codes": case.reason_codes or [],
-        "resolved_by": names.get(case.resolved_by) if case.resolved_by else None,
-        "resolved_at": case.resolved_at,
-        "action": action_of(resolution).value if resolution else None,
-    }
-
-
-def _names(session: Session, ids: set[int | None]) -> dict[int, str]:
-    rows = session.execute(select(User.id, User.name).where(User.id.in_(ids - {None})))
-    return {row.id: row.name for row in rows}
-
-
-def _event(event: CaseEvent, names: dict[int, str]) -> EventOut:
-    """Only the parts of an event's data that any reader of the case may see."""
-    data = event.data
-    return EventOut(
-        id=event.id,
-        kind=event.kind,
-        at=event.at,
-        actor=names.get(event.actor_id) if event.actor_id else None,
-        text=data.get("text") or None,
-        transaction_id=data.get("transaction_id"),
-        resolution=data.get("resolution"),
-        reason_codes=data.get("reason_codes") or [],
-    )
-
-
-def _transactions(
+def transactions_out(
     rows: Sequence[Row[LedgerRow, int]],
     truth: dict[str, list[LabelRow]],
     lens: Lens,
 ) -> list[TransactionOut]:
-    return [_transaction(row, case_id, truth, lens) for row, case_id in rows]
+    return [transaction_out(row, case_id, truth, lens) for row, case_id in rows]
 
 
-def _transaction(
+def transaction_out(
     row: LedgerRow, case_id: int | None, truth: dict[str, list[LabelRow]], lens: Lens
 ) -> TransactionOut:
     known = truth.get(row.transaction_id)
@@ -388,7 +251,7 @@ def _label(label: LabelRow, lens: Lens) -> LabelOut:
     )
 
 
-def _reasons(row: LedgerRow) -> list[ReasonOut]:
+def reasons_out(row: LedgerRow) -> list[ReasonOut]:
     """Ranked, the heaviest first."""
     found = [ReasonOut.model_validate(reason) for reason in row.reasons or []]
     return sorted(found, key=lambda reason: -reason.weight)

@@ -12,7 +12,9 @@ class Permission(StrEnum):
     CASES_READ = "cases:read"
     CASES_WORK = "cases:work"  # claim, note, resolve
     CASES_REOPEN = "cases:reopen"
-    CASES_REASSIGN = "cases:reassign"  # end another person's claim
+    CASES_REASSIGN = "cases:reassign"  # end another person's claim, or take it over
+    CASES_ESCALATED = "cases:escalated"  # take what others escalated or disagree about
+    DISPUTES_WRITE = "disputes:write"  # open disputes for customers and read how they stand
     TRANSACTIONS_READ = "transactions:read"
     TRANSACTIONS_WRITE = "transactions:write"  # ask for decisions
     PERSONAL_READ = "personal:read"  # see account, device and address data unmasked
@@ -23,6 +25,7 @@ class Permission(StrEnum):
     MODELS_READ = "models:read"
     MODELS_PROMOTE = "models:promote"
     AUDIT_READ = "audit:read"
+    USERS_READ = "users:read"
     USERS_MANAGE = "users:manage"
     DEAD_LETTERS_READ = "dead-letters:read"
     DEAD_LETTERS_REVEAL = "dead-letters:reveal"  # see the bytes of one, with a reason
@@ -39,10 +42,11 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     SERVICE = "service"
     PAYMENT_SYSTEM = "payment_system"
+    CUSTOMER_PORTAL = "customer_portal"
     ADMIN = "admin"
 
 
-SERVICES = frozenset({Role.SERVICE, Role.PAYMENT_SYSTEM})
+SERVICES = frozenset({Role.SERVICE, Role.PAYMENT_SYSTEM, Role.CUSTOMER_PORTAL})
 """Roles of programs: they sign in with tokens and decide no case."""
 
 _READ = {Permission.CASES_READ, Permission.TRANSACTIONS_READ}
@@ -50,7 +54,9 @@ _ANALYST = _READ | {Permission.CASES_WORK, Permission.PERSONAL_READ}
 
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ANALYST: frozenset(_ANALYST),
-    Role.SENIOR: frozenset(_ANALYST | {Permission.CASES_REOPEN, Permission.CASES_REASSIGN}),
+    Role.SENIOR: frozenset(
+        _ANALYST | {Permission.CASES_REOPEN, Permission.CASES_REASSIGN, Permission.CASES_ESCALATED}
+    ),
     Role.RISK_OFFICER: frozenset(
         _READ
         | {
@@ -71,6 +77,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.POLICIES_READ,
             Permission.MODELS_READ,
             Permission.AUDIT_READ,
+            Permission.USERS_READ,
             Permission.DEAD_LETTERS_READ,
             Permission.METRICS_READ,
         }
@@ -79,7 +86,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
         {Permission.TRANSACTIONS_READ, Permission.LABELS_WRITE, Permission.METRICS_READ}
     ),
     Role.PAYMENT_SYSTEM: frozenset({Permission.TRANSACTIONS_WRITE}),
-    Role.ADMIN: frozenset({Permission.USERS_MANAGE, Permission.AUDIT_READ}),
+    Role.CUSTOMER_PORTAL: frozenset({Permission.DISPUTES_WRITE}),
+    Role.ADMIN: frozenset({Permission.USERS_READ, Permission.USERS_MANAGE, Permission.AUDIT_READ}),
 }
 
 

@@ -130,5 +130,11 @@ class Browser:
                 fields[at["name"]] = at.get("value", "")
             elif entry.name == "textarea":
                 fields[at["name"]] = "".join(entry.words)
+        for choice in self.page.form(action).all("select"):
+            options = list(choice.all("option"))
+            picked = [each for each in options if "selected" in each.attributes] or options[:1]
+            values = fields.setdefault(choice.attributes["name"], [])
+            assert isinstance(values, list)
+            values += [each.attributes["value"] for each in picked]
         self.page = parse(self.client.post(action, data=fields | given))
         return self.page

@@ -21,7 +21,7 @@ POLICY = {
     "comment": "test",
 }
 DEAD_LETTER = "/v1/dead-letters/{topic}/{partition}/{offset}"
-RESOLVE = {"resolution": "fraud", "reason_codes": ["scam"], "version": 1}
+RESOLVE = {"resolution": "fraud", "reason_codes": ["scam"]}
 
 # What each route needs. None: signed in is enough. A route that is missing here fails the test.
 NEEDED: dict[tuple[str, str], Permission | None] = {
@@ -37,6 +37,13 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("POST", "/v1/cases/{case_id}/notes"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/resolve"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/reopen"): Permission.CASES_REOPEN,
+    ("POST", "/v1/cases/{case_id}/uphold"): Permission.CASES_REOPEN,
+    ("POST", "/v1/cases/{case_id}/take-over"): Permission.CASES_REASSIGN,
+    ("POST", "/v1/cases/{case_id}/seen"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/wait"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/escalate"): Permission.CASES_WORK,
+    ("GET", "/v1/casework-rules"): Permission.POLICIES_ACTIVATE,
+    ("POST", "/v1/casework-rules"): Permission.POLICIES_ACTIVATE,
     ("GET", "/v1/reason-codes"): Permission.CASES_READ,
     ("GET", "/v1/transactions"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/transactions/{transaction_id:path}"): Permission.TRANSACTIONS_READ,
@@ -67,7 +74,12 @@ PUBLIC = {
 BODIES: dict[str, object] = {
     "/v1/cases/{case_id}/notes": {"text": "x"},
     "/v1/cases/{case_id}/resolve": RESOLVE,
-    "/v1/cases/{case_id}/reopen": {"reason": "x", "version": 1},
+    "/v1/cases/{case_id}/reopen": {"reason": "x"},
+    "/v1/cases/{case_id}/uphold": {"reason": "x"},
+    "/v1/cases/{case_id}/take-over": {"reason": "x"},
+    "/v1/cases/{case_id}/wait": {"reason": "x", "until": "2026-03-02T13:00:00Z"},
+    "/v1/cases/{case_id}/escalate": {"reason": "x"},
+    "/v1/casework-rules": {"second_share": 0, "dispute_hours": 1, "comment": "x"},
     "/v1/policies": POLICY,
     f"{DEAD_LETTER}/reveal": {"why": "x"},
     f"{DEAD_LETTER}/replay": {"why": "x"},

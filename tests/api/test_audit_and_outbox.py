@@ -18,6 +18,7 @@ from streams.dead_letters import MESSAGE_ID
 from streams.file_lines import decode_line, partition_path
 from streams.files import FilePublisher
 from streams.source import Message
+from tests.api.cases import act
 from tests.api.conftest import Api
 from tests.api.seed import NOW
 
@@ -25,7 +26,7 @@ from tests.api.seed import NOW
 def test_auditors_read_and_check_the_log(api: Api) -> None:
     with api.seed() as seed:
         case_id = seed.case("acc-000000000111").id
-    api.program(Role.ANALYST).post(f"/v1/cases/{case_id}/claim")
+    act(api.program(Role.ANALYST), case_id, "claim")
     auditor = api.program(Role.AUDITOR)
     found = auditor.get("/v1/audit", params={"subject": f"case:{case_id}"}).json()
     assert [row["action"] for row in found["items"]] == ["case.claim"]

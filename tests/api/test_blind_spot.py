@@ -9,10 +9,8 @@ import pytest
 from fraudwatch.casework.models import Case, LabelRow, OutboxRow, OutcomeRow
 from fraudwatch.domain.access import Role
 from fraudwatch.domain.decision import Rule
+from tests.api.cases import FRAUD, HABIT, act
 from tests.api.conftest import Api
-
-FRAUD = {"resolution": "fraud", "reason_codes": ["stolen_card"]}
-HABIT = {"resolution": "legitimate", "reason_codes": ["known_habit"]}
 
 
 def test_blind_spot_draws_label_by_their_source_and_need_no_release(api: Api) -> None:
@@ -23,8 +21,7 @@ def test_blind_spot_draws_label_by_their_source_and_need_no_release(api: Api) ->
     analyst = api.program(Role.ANALYST)
     for decision in (HABIT, FRAUD):
         found = analyst.post("/v1/cases/next").json()
-        body = {**decision, "version": found["version"]}
-        done = analyst.post(f"/v1/cases/{found['id']}/resolve", json=body)
+        done = act(analyst, found["id"], "resolve", found["version"], **decision)
         assert done.status_code == 200
     assert [(r.fraud, r.source, r.precedence) for r in api.rows(LabelRow)] == [
         (False, "blind_spot", 20),
@@ -40,12 +37,9 @@ def test_a_blind_spot_draw_once_declined_is_released_when_the_decision_turns(api
         case_id = seed.blind_spot_case("acc-000000000111").id
     senior = api.program(Role.SENIOR)
     for decision in (FRAUD, HABIT):
-        version = senior.post(f"/v1/cases/{case_id}/claim").json()["version"]
-        body = {**decision, "version": version}
-        done = senior.post(f"/v1/cases/{case_id}/resolve", json=body).json()
-        senior.post(
-            f"/v1/cases/{case_id}/reopen", json={"reason": "Again.", "version": done["version"]}
-        )
+        act(senior, case_id, "claim")
+        act(senior, case_id, "resolve", **decision)
+        act(senior, case_id, "reopen", reason="Again.")
     assert [row.action for row in api.rows(OutcomeRow)] == ["decline", "release"]
 
 
@@ -85,8 +79,7 @@ def test_analysts_cannot_tell_a_blind_spot_draw_from_a_review(api: Api) -> None:
     assert {item["id"] for item in listed} == set(ids)
     for decision in (HABIT, HABIT):
         found = analyst.post("/v1/cases/next").json()
-        body = {**decision, "version": found["version"]}
-        analyst.post(f"/v1/cases/{found['id']}/resolve", json=body)
+        act(analyst, found["id"], "resolve", found["version"], **decision)
     assert shape(ids[0]) == shape(ids[1])
 
     officer = api.program(Role.RISK_OFFICER).get(f"/v1/cases/{ids[1]}").json()

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import audit, intake, queue, service
+from fraudwatch.casework import audit, claims, handling, intake, queue, resolutions
 from fraudwatch.casework.auth import actor_of
+from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.models import (
     Alert,
     AuditRow,
@@ -21,8 +22,10 @@ from fraudwatch.casework.models import (
     OutcomeRow,
 )
 from fraudwatch.domain.access import Actor, Role
-from fraudwatch.domain.case import OPEN, REASON_CODES, Resolution
+from fraudwatch.domain.case import OPEN
 from fraudwatch.domain.decision import Outcome, Rule
+from fraudwatch.domain.finding import Finding
+from fraudwatch.domain.reason_codes import REASON_CODES, Resolution
 from fraudwatch.errors import Conflict, NotAllowed
 from tests.api.conftest import Api
 from tests.api.seed import Seed
@@ -102,19 +105,25 @@ class World:
     def next(self, session: Session, actor: Actor) -> None:
         queue.next_case(session, actor, now=self.api.clock.now(), lease=LEASE)
 
+    def act(self, session: Session, actor: Actor, case_id: int) -> Act:
+        """On the version that the case has at this moment."""
+        return Act(actor, self.api.clock.now(), session.get_one(Case, case_id).version)
+
     def claim(self, session: Session, actor: Actor) -> None:
-        now = self.api.clock.now()
-        service.claim(session, self.case(session), actor, now=now, lease=LEASE)
+        case_id = self.case(session)
+        claims.claim(session, case_id, self.act(session, actor, case_id), lease=LEASE)
 
     def renew(self, session: Session, actor: Actor) -> None:
-        now = self.api.clock.now()
-        service.renew(session, self.case(session), actor, now=now, lease=LEASE)
+        act = Act(actor, self.api.clock.now())
+        claims.renew(session, self.case(session), act, lease=LEASE)
 
     def release(self, session: Session, actor: Actor) -> None:
-        service.release(session, self.case(session), actor, now=self.api.clock.now())
+        case_id = self.case(session)
+        claims.release(session, case_id, self.act(session, actor, case_id))
 
     def note(self, session: Session, actor: Actor) -> None:
-        service.note(session, self.case(session), actor, text="x", now=self.api.clock.now())
+        case_id = self.case(session)
+        handling.note(session, case_id, self.act(session, actor, case_id), text="x")
 
     def resolve(self, session: Session, actor: Actor) -> None:
         found = session.get_one(Case, self.case(session))
@@ -122,24 +131,14 @@ class World:
         codes = [r.code for r in REASON_CODES.values() if r.resolution is resolution]
         held = found.claimed_by == actor.user_id and found.lease_until is not None
         running = held and found.lease_until > self.api.clock.now()  # type: ignore[operator]
-        service.resolve(
-            session,
-            found.id,
-            actor,
-            resolution=resolution,
-            reason_codes=[self.random.choice(codes)],
-            note="because",
-            version=found.version,
-            now=self.api.clock.now(),
-            topic="outcomes",
-        )
+        finding = Finding(resolution, (self.random.choice(codes),), "because")
+        act = self.act(session, actor, found.id)
+        resolutions.decide(session, found.id, act, finding, key=b"k", topic="outcomes")
         assert running, "only the holder of a running lease decides"
 
     def reopen(self, session: Session, actor: Actor) -> None:
-        found = session.get_one(Case, self.case(session, "resolved"))
-        service.reopen(
-            session, found.id, actor, reason="x", version=found.version, now=self.api.clock.now()
-        )
+        case_id = self.case(session, "resolved")
+        resolutions.reopen(session, case_id, self.act(session, actor, case_id), reason="x")
 
     def wait(self, session: Session, actor: Actor) -> None:
         self.api.clock.moment += timedelta(minutes=self.random.choice((1, 20)))

@@ -19,10 +19,8 @@ from fraudwatch.casework.models import (
 )
 from fraudwatch.domain.access import Role
 from fraudwatch.domain.decision import Outcome
+from tests.api.cases import FRAUD, HABIT, act
 from tests.api.conftest import Api
-
-FRAUD = {"resolution": "fraud", "reason_codes": ["stolen_card"]}
-HABIT = {"resolution": "legitimate", "reason_codes": ["known_habit"]}
 
 
 def test_an_analyst_takes_the_next_case_and_decides_it(api: Api) -> None:
@@ -44,8 +42,8 @@ def test_an_analyst_takes_the_next_case_and_decides_it(api: Api) -> None:
     assert found["account"]["transactions"] == 2
     assert found["account"]["amounts"] == {"EUR": "25.00"}
 
-    body = {**FRAUD, "note": "Customer has the card.", "version": found["version"]}
-    answer = analyst.post(f"/v1/cases/{urgent}/resolve", json=body)
+    note = "Customer has the card."
+    answer = act(analyst, urgent, "resolve", found["version"], **FRAUD, note=note)
     assert answer.status_code == 200, answer.text
     decided = answer.json()
     assert (decided["status"], decided["resolution"], decided["action"]) == (
@@ -88,13 +86,9 @@ def test_a_stale_version_gets_the_current_state_and_changes_nothing(api: Api) ->
         seed.case("acc-000000000111")
     analyst = api.program(Role.ANALYST)
     found = analyst.post("/v1/cases/next").json()
-    analyst.post(f"/v1/cases/{found['id']}/notes", json={"text": "Called, no answer."})
+    act(analyst, found["id"], "notes", text="Called, no answer.")
 
-    answer = analyst.post(
-        f"/v1/cases/{found['id']}/resolve",
-        json=FRAUD,
-        headers={"If-Match": f'"{found["version"]}"'},
-    )
+    answer = act(analyst, found["id"], "resolve", found["version"], **FRAUD)
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
@@ -110,14 +104,13 @@ def test_only_the_holder_decides_and_only_while_the_lease_runs(api: Api) -> None
         case_id = seed.case("acc-000000000111").id
     ada = api.program(Role.ANALYST, "ada")
     bob = api.program(Role.ANALYST, "bob")
-    version = ada.post(f"/v1/cases/{case_id}/claim").json()["version"]
+    act(ada, case_id, "claim")
 
-    assert bob.post(f"/v1/cases/{case_id}/claim").status_code == 409
-    body = {**FRAUD, "version": version}
-    assert bob.post(f"/v1/cases/{case_id}/resolve", json=body).status_code == 409
+    assert act(bob, case_id, "claim").status_code == 409
+    assert act(bob, case_id, "resolve", **FRAUD).status_code == 409
 
     api.clock.moment += timedelta(minutes=16)
-    assert ada.post(f"/v1/cases/{case_id}/resolve", json=body).status_code == 409
+    assert act(ada, case_id, "resolve", **FRAUD).status_code == 409
     assert ada.post(f"/v1/cases/{case_id}/renew").status_code == 409
     assert ada.get(f"/v1/cases/{case_id}").json()["status"] == "new"
 
@@ -131,26 +124,25 @@ def test_renewing_holds_the_case_longer_and_keeps_the_version(api: Api) -> None:
     with api.seed() as seed:
         case_id = seed.case("acc-000000000111").id
     analyst = api.program(Role.ANALYST)
-    first = analyst.post(f"/v1/cases/{case_id}/claim").json()
+    first = act(analyst, case_id, "claim").json()
     api.clock.moment += timedelta(minutes=10)
     renewed = analyst.post(f"/v1/cases/{case_id}/renew").json()
     assert renewed["version"] == first["version"]
     assert renewed["lease_until"] > first["lease_until"]
     api.clock.moment += timedelta(minutes=10)
-    body = {**HABIT, "version": first["version"]}
-    assert analyst.post(f"/v1/cases/{case_id}/resolve", json=body).status_code == 200
+    assert act(analyst, case_id, "resolve", first["version"], **HABIT).status_code == 200
 
 
 def test_a_case_given_back_waits_again_and_only_seniors_take_it_from_others(api: Api) -> None:
     with api.seed() as seed:
         case_id = seed.case("acc-000000000111").id
     ada = api.program(Role.ANALYST, "ada")
-    ada.post(f"/v1/cases/{case_id}/claim")
+    act(ada, case_id, "claim")
     bob = api.program(Role.ANALYST, "bob")
-    assert bob.post(f"/v1/cases/{case_id}/release").status_code == 403
-    released = api.program(Role.SENIOR).post(f"/v1/cases/{case_id}/release")
+    assert act(bob, case_id, "release").status_code == 403
+    released = act(api.program(Role.SENIOR), case_id, "release")
     assert released.json()["status"] == "new"
-    assert bob.post(f"/v1/cases/{case_id}/claim").status_code == 200
+    assert act(bob, case_id, "claim").status_code == 200
 
 
 WRONG_RESOLUTIONS: list[tuple[dict[str, Any], str]] = [
@@ -161,7 +153,6 @@ WRONG_RESOLUTIONS: list[tuple[dict[str, Any], str]] = [
     ({"resolution": "fraud", "reason_codes": []}, "at least 1"),
     ({"resolution": "maybe", "reason_codes": ["scam"]}, "resolution"),
     ({**FRAUD, "note": "nul \x00"}, "NUL"),
-    ({**FRAUD, "version": None}, "name the version"),
 ]
 
 
@@ -169,9 +160,9 @@ def test_a_resolution_needs_reasons_that_belong_to_it(api: Api) -> None:
     with api.seed() as seed:
         case_id = seed.case("acc-000000000111").id
     analyst = api.program(Role.ANALYST)
-    version = analyst.post(f"/v1/cases/{case_id}/claim").json()["version"]
+    act(analyst, case_id, "claim")
     for body, words in WRONG_RESOLUTIONS:
-        answer = analyst.post(f"/v1/cases/{case_id}/resolve", json={"version": version, **body})
+        answer = act(analyst, case_id, "resolve", **body)
         assert answer.status_code == 422
         assert words in answer.json()["detail"]
     assert api.rows(LabelRow) == []
@@ -181,14 +172,13 @@ def test_doubt_releases_and_labels_nothing(api: Api) -> None:
     with api.seed() as seed:
         case_id = seed.case("acc-000000000111").id
     analyst = api.program(Role.ANALYST)
-    version = analyst.post(f"/v1/cases/{case_id}/claim").json()["version"]
-    body = {
+    act(analyst, case_id, "claim")
+    body: dict[str, Any] = {
         "resolution": "inconclusive",
         "reason_codes": ["not_reached"],
         "note": "Three calls.",
-        "version": version,
     }
-    assert analyst.post(f"/v1/cases/{case_id}/resolve", json=body).json()["action"] == "release"
+    assert act(analyst, case_id, "resolve", **body).json()["action"] == "release"
     assert api.rows(LabelRow) == []
     assert [row.action for row in api.rows(OutcomeRow)] == ["release"]
 
@@ -198,19 +188,18 @@ def test_a_reopened_case_is_decided_again_and_keeps_its_history(api: Api) -> Non
     with api.seed() as seed:
         case_id = seed.case("acc-000000000111").id
     analyst, senior = api.program(Role.ANALYST), api.program(Role.SENIOR)
-    version = analyst.post(f"/v1/cases/{case_id}/claim").json()["version"]
-    resolved = analyst.post(f"/v1/cases/{case_id}/resolve", json={**FRAUD, "version": version})
-    body = {"reason": "The customer called.", "version": resolved.json()["version"]}
-    assert analyst.post(f"/v1/cases/{case_id}/reopen", json=body).status_code == 403
-    reopened = senior.post(f"/v1/cases/{case_id}/reopen", json=body).json()
+    act(analyst, case_id, "claim")
+    act(analyst, case_id, "resolve", **FRAUD)
+    reason = "The customer called."
+    assert act(analyst, case_id, "reopen", reason=reason).status_code == 403
+    reopened = act(senior, case_id, "reopen", reason=reason).json()
     assert reopened["status"] == "reopened"
     assert reopened["resolution"] is None
 
     api.clock.moment += timedelta(minutes=1)
     again = senior.post("/v1/cases/next").json()
     assert again["id"] == case_id
-    body = {**HABIT, "version": again["version"]}
-    done = senior.post(f"/v1/cases/{case_id}/resolve", json=body).json()
+    done = act(senior, case_id, "resolve", again["version"], **HABIT).json()
     assert done["alerts"][0]["transaction"]["label"]["fraud"] is False
     assert [row.fraud for row in api.rows(LabelRow)] == [True, False]
     assert [row.action for row in api.rows(OutcomeRow)] == ["decline", "release"]
@@ -224,13 +213,12 @@ def test_a_case_cannot_be_reopened_beside_a_newer_one_of_its_account(api: Api) -
     with api.seed() as seed:
         case_id = seed.case("acc-000000000111").id
     senior = api.program(Role.SENIOR)
-    version = senior.post(f"/v1/cases/{case_id}/claim").json()["version"]
-    resolved = senior.post(f"/v1/cases/{case_id}/resolve", json={**FRAUD, "version": version})
+    act(senior, case_id, "claim")
+    act(senior, case_id, "resolve", **FRAUD)
     with api.seed() as seed:
         seed.offsets = itertools.count(100)
         seed.case("acc-000000000111")
-    body = {"reason": "Look again.", "version": resolved.json()["version"]}
-    answer = senior.post(f"/v1/cases/{case_id}/reopen", json=body)
+    answer = act(senior, case_id, "reopen", reason="Look again.")
     assert answer.status_code == 409
     assert "another open case" in answer.json()["detail"]
 

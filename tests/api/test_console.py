@@ -57,7 +57,7 @@ def test_the_queue_says_whose_case_it_is_and_what_an_empty_one_means(
         seed.case("acc-000000000111", priority=2.0)
     page = browser.get("/cases")
     assert "acc-000000000111" in page.text
-    assert "Waiting" in page.text
+    assert "To be taken" in page.text
     browser.submit("/cases/next")
     assert "Held by you" in browser.get("/cases").text
     assert "No case fits this filter" in browser.get("/cases?status=waiting").text
@@ -158,7 +158,7 @@ def test_renewing_giving_back_and_noting(api: Api, browser: Browser) -> None:
     page = browser.submit(f"{path}/notes", text="<b>bold</b> & plain\nsecond line")
     assert "<b>bold</b> & plain second line" in page.text
     assert not list(page.root.all("b"))
-    assert "Waiting" in browser.submit(f"{path}/release").text
+    assert "To be taken" in browser.submit(f"{path}/release").text
     assert browser.submit(f"{path}/notes", text="  ").status == 422
     assert browser.submit(f"{path}/notes", text="a\0b").status == 422
 

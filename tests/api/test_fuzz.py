@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fraudwatch.domain.access import Role
+from tests.api.cases import act
 from tests.api.conftest import Api
 
 TEXTS = st.text(st.characters(), max_size=20) | st.sampled_from(
@@ -36,6 +37,13 @@ FIELDS = st.sampled_from(
         "review_from",
         "no_history_amount",
         "comment",
+        "screen",
+        "until",
+        "transactions",
+        "second_amount",
+        "second_codes",
+        "second_share",
+        "dispute_hours",
     ]
 )
 BODIES = st.dictionaries(FIELDS, VALUES, max_size=6) | VALUES
@@ -49,6 +57,12 @@ POSTS = st.sampled_from(
         "/v1/cases/1/notes",
         "/v1/cases/1/resolve",
         "/v1/cases/1/reopen",
+        "/v1/cases/1/take-over",
+        "/v1/cases/1/seen",
+        "/v1/cases/1/wait",
+        "/v1/cases/1/escalate",
+        "/v1/cases/1/uphold",
+        "/v1/casework-rules",
         "/v1/policies",
         "/v1/transactions",
         "/v1/transactions/batch",
@@ -92,7 +106,7 @@ def claimed(api: Api) -> None:
     """Case 1, claimed, so that requests get past the lease."""
     with api.seed() as seed:
         seed.case("acc-000000000111")
-    assert api.program(Role.SENIOR).post("/v1/cases/1/claim").status_code == 200
+    assert act(api.program(Role.SENIOR), 1, "claim").status_code == 200
 
 
 @pytest.mark.usefixtures("claimed")
@@ -100,9 +114,8 @@ def claimed(api: Api) -> None:
 @given(path=POSTS, body=BODIES)
 def test_no_body_breaks_the_api(api: Api, path: str, body: object) -> None:
     for role in (Role.SENIOR, Role.RISK_OFFICER):
-        answer = api.program(role).post(
-            path, content=json_text(body), headers={"content-type": "application/json"}
-        )
+        headers = {"content-type": "application/json", "if-match": '"2"'}
+        answer = api.program(role).post(path, content=json_text(body), headers=headers)
         assert answer.status_code < 500, answer.text
 
 

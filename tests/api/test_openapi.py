@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from fraudwatch.casework import bodies, schemas, schemas_asking
+from fraudwatch.casework import bodies, bodies_cases, schemas, schemas_asking, schemas_cases
 from fraudwatch.domain.transaction import decode
 from tests.api.conftest import Api
 
@@ -29,7 +29,7 @@ def test_the_description_is_complete(api: Api) -> None:
             if status >= "400":
                 assert list(described_answer["content"]) == ["application/problem+json"]
     schemas = described["components"]["schemas"]
-    for name in ("SignIn", "NoteIn", "ResolveIn", "ReopenIn", "PolicyIn", "Problem"):
+    for name in ("SignIn", "NoteIn", "ResolveIn", "ReasonIn", "PolicyIn", "Problem"):
         assert schemas[name]["examples"], name
     assert "cdn" not in json.dumps(described).lower()
     for page in ("/docs", "/redoc"):
@@ -39,7 +39,7 @@ def test_the_description_is_complete(api: Api) -> None:
 def test_examples_are_what_the_models_take_and_give() -> None:
     """An example that the API itself would refuse sends every reader the wrong way."""
     checked = 0
-    modules = (bodies, schemas, schemas_asking)
+    modules = (bodies, bodies_cases, schemas, schemas_cases, schemas_asking)
     for model in [model for module in modules for model in vars(module).values()]:
         if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:
             for example in model.model_json_schema().get("examples", []):

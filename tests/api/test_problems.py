@@ -17,6 +17,7 @@ from fraudwatch.casework.edge import MAX_BODY_BYTES, SECURITY_HEADERS
 from fraudwatch.casework.models import User
 from fraudwatch.casework.permissions import PUBLIC
 from fraudwatch.domain.access import Role
+from fraudwatch.domain.case import OPEN
 from fraudwatch.errors import ConfigurationError
 from fraudwatch.settings import load_settings
 from tests.api.conftest import Api
@@ -148,7 +149,7 @@ def test_metrics_count_requests_by_route_and_open_cases(api: Api) -> None:
     answer = api.program(Role.SERVICE).get("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     open_cases = {s.labels["status"]: s.value for s in families["fraudwatch_open_cases"].samples}
-    assert open_cases == {"new": 1, "claimed": 0, "reopened": 0}
+    assert open_cases == {status.value: float(status == "new") for status in OPEN}
     routes = {s.labels["route"] for s in families["fraudwatch_request_seconds"].samples}
     assert {"/v1/accounts/{account_id:path}", "none"} <= routes
     assert not any("acc-" in route for route in routes)

@@ -15,11 +15,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import audit, queue, service
+from fraudwatch.casework import audit, claims, queue, resolutions
 from fraudwatch.casework.auth import actor_of
+from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.models import AuditRow, Case, LabelRow, OutboxRow
 from fraudwatch.domain.access import Actor, Role
-from fraudwatch.domain.case import Resolution
+from fraudwatch.domain.finding import Finding
+from fraudwatch.domain.reason_codes import Resolution
 from fraudwatch.errors import Conflict
 from tests.api.conftest import Api
 
@@ -75,7 +77,7 @@ def test_two_claims_of_one_case(api: Api) -> None:
     def claim(actor: Actor) -> bool:
         try:
             with api.services.sessions.begin() as session:
-                service.claim(session, case_id, actor, now=api.clock.now(), lease=LEASE)
+                claims.claim(session, case_id, Act(actor, api.clock.now(), 1), lease=LEASE)
         except Conflict:
             return False
         return True
@@ -91,22 +93,15 @@ def test_two_resolves_of_one_case_write_one_decision(api: Api) -> None:
         case_id = seed.case("acc-000000000111").id
     (actor,) = people(api, 1)
     with api.services.sessions.begin() as session:
-        version = service.claim(session, case_id, actor, now=api.clock.now(), lease=LEASE).version
+        act = Act(actor, api.clock.now(), 1)
+        version = claims.claim(session, case_id, act, lease=LEASE).version
 
     def resolve(resolution: Resolution, reason: str) -> object:
         try:
             with api.services.sessions.begin() as session:
-                service.resolve(
-                    session,
-                    case_id,
-                    actor,
-                    resolution=resolution,
-                    reason_codes=[reason],
-                    note="",
-                    version=version,
-                    now=api.clock.now(),
-                    topic="outcomes",
-                )
+                act = Act(actor, api.clock.now(), version)
+                finding = Finding(resolution, (reason,))
+                resolutions.decide(session, case_id, act, finding, key=b"k", topic="outcomes")
         except Conflict as conflict:
             return conflict.current["status"]
         return "done"
@@ -126,23 +121,17 @@ def test_reopening_while_the_stream_opens_a_case_of_the_account(api: Api) -> Non
         senior = actor_of(seed.user("senior", Role.SENIOR))
         now = seed.now
     with api.services.sessions.begin() as session:
-        version = service.claim(session, case_id, senior, now=now, lease=LEASE).version
+        version = claims.claim(session, case_id, Act(senior, now, 1), lease=LEASE).version
     with api.services.sessions.begin() as session:
-        version = service.resolve(
-            session,
-            case_id,
-            senior,
-            resolution=Resolution.FRAUD,
-            reason_codes=["scam"],
-            note="",
-            version=version,
-            now=now,
-            topic="outcomes",
+        scam = Finding(Resolution.FRAUD, ("scam",))
+        act = Act(senior, now, version)
+        version = resolutions.decide(
+            session, case_id, act, scam, key=b"k", topic="outcomes"
         ).version
 
     def reopen() -> None:
         with api.services.sessions.begin() as session:
-            service.reopen(session, case_id, senior, reason="x", version=version, now=now)
+            resolutions.reopen(session, case_id, Act(senior, now, version), reason="x")
 
     with ThreadPoolExecutor(1) as pool:
         with api.seed() as stream:

@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
-from fraudwatch.domain.case import REASON_CODES
+from fraudwatch.domain.reason_codes import REASON_CODES
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -19,7 +19,8 @@ _MESSAGES = {
     ("resolution", ""): "Choose fraud, legitimate or inconclusive.",
     ("reason_codes", ""): "Tick at least one reason for the decision.",
     ("text", ""): "Write the note first.",
-    ("reason", ""): "Say why the case is reopened.",
+    ("reason", ""): "Say why.",
+    ("until", ""): "Say until when.",
     ("name", ""): "Enter your user name.",
     ("password", ""): "Enter your password.",
     ("current", ""): "Enter your current password.",
@@ -118,6 +119,11 @@ def check_resolution(resolution: str, codes: Sequence[str], note: str) -> None:
 
 
 def local_path(given: str | None) -> str:
+def sentence(text: str) -> str:
+    """An error's words as a sentence of a page."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
     """A path of this console to go on to, or the start: never another site."""
     if not given or not given.startswith("/") or "\\" in given or not given.isprintable():
         return "/"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from fraudwatch.casework.console import cases, entry, records, render, steering
+from fraudwatch.casework.console import case_acts, cases, entry, records, render, steering
 
 router = APIRouter(include_in_schema=False)
-for part in (entry, cases, records, steering):
+for part in (entry, cases, case_acts, records, steering):
     router.include_router(part.router)
 
 

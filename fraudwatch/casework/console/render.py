@@ -26,7 +26,7 @@ from fraudwatch.casework.permissions import AnySignedIn
 from fraudwatch.casework.problems import Problem
 from fraudwatch.clock import Clock
 from fraudwatch.domain.access import Permission
-from fraudwatch.domain.case import REASON_CODES, Resolution
+from fraudwatch.domain.reason_codes import REASON_CODES, Resolution
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 

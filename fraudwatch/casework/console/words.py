@@ -8,11 +8,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from fraudwatch.casework.schemas import CaseSummary, EventOut, money_text
-from fraudwatch.domain.case import REASON_CODES
+from fraudwatch.casework.schemas import money_text
+from fraudwatch.casework.schemas_cases import CaseSummary, EventOut
+from fraudwatch.domain.reason_codes import REASON_CODES
 
 OUTCOMES = {"auto_clear": "Cleared", "review": "Review", "high_risk": "High risk"}
-STATUSES = {"new": "Waiting", "claimed": "Held", "resolved": "Resolved", "reopened": "Reopened"}
+STATUSES = {
+    "new": "To be taken",
+    "claimed": "Held",
+    "waiting": "Put aside",
+    "escalated": "Escalated",
+    "second_look": "Second look",
+    "resolved": "Resolved",
+    "reopened": "Reopened",
+    "merged": "Merged",
+}
+ESCALATIONS = {
+    "person": "for someone with more experience",
+    "disagreement": "two people decided differently",
+    "late": "nobody had looked in time",
+}
 RESOLUTIONS = {
     "fraud": "Fraud",
     "legitimate": "Legitimate",
@@ -39,8 +54,23 @@ _EVENTS = {
     "claimed": "Claimed",
     "expired": "Claim ran out",
     "released": "Given back",
+    "taken_over": "Taken over",
+    "seen": "New payments seen",
     "noted": "Note",
+    "put_aside": "Put aside",
+    "woken": "Came back",
+    "escalated": "Escalated",
+    "late": "Escalated: nobody had looked in time",
+    "decided": "Decided; another person looks too",
+    "overtaken": "The decision was taken back: a payment was added",
+    "disagreed": "Decided differently: a third person decides",
     "reopened": "Reopened",
+    "disputed": "The customer objects",
+    "raised": "Contradicted by later truth",
+    "upheld": "Decision upheld",
+    "linked": "Linked with case",
+    "merged": "Went into case",
+    "merged_from": "Took in case",
 }
 _SECOND = timedelta(seconds=1)
 _MINUTE = 60
@@ -95,18 +125,54 @@ def due(case: CaseSummary, now: datetime) -> str:
 
 def holder(case: CaseSummary) -> str:
     """The state of a case, and whose it is."""
+    held = "by you" if case.claimed_by_me else f"by {case.claimed_by}"
     if case.status == "claimed":
-        return "Held by you" if case.claimed_by_me else f"Held by {case.claimed_by}"
+        return f"Held {held}"
+    if case.status == "second_look" and case.claimed_by:
+        return f"Second look {held}"
     if case.status == "resolved":
         return f"Resolved: {case.resolution}"
+    if case.status == "waiting" and case.wake_at:
+        return f"Put aside until {clock(case.wake_at)}"
+    if case.status == "merged":
+        return f"Merged into case {case.merged_into}"
     return STATUSES[case.status]
+
+
+_DONE = {
+    "taken": "The case is yours.",
+    "taken_over": "The case is yours now.",
+    "renewed": "Your claim is renewed.",
+    "seen": "Marked as seen.",
+    "released": "The case waits again.",
+    "noted": "The note is saved.",
+    "aside": "The case is put aside.",
+    "escalated": "The case waits for someone with more experience.",
+    "resolved": "Decided. The payment system is being told.",
+    "reopened": "The case waits again, reopened.",
+    "upheld": "The decision stays.",
+    "linked": "The cases are linked.",
+    "merged": "The other case is part of this one now.",
+}
+
+
+def done(act: str, case: CaseSummary) -> str:
+    """What an act has led to."""
+    if act == "resolved" and case.status == "second_look":
+        return "Your decision is saved. Another person looks at the case before it counts."
+    if act == "resolved" and case.escalation == "disagreement":
+        return "You and the first person decided differently: a third person decides."
+    return _DONE[act]
 
 
 def event(found: EventOut) -> str:
     """What happened, in a few words."""
     if found.kind == "resolved":
         return f"Resolved as {found.resolution}"
-    return _EVENTS.get(found.kind, found.kind)
+    said = _EVENTS.get(found.kind, found.kind)
+    if found.until is not None:
+        said += f" until {clock(found.until)}"
+    return said if found.other_case is None else f"{said} {found.other_case}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from fraudwatch.casework.models.audit import LookRow, PendingChange, PendingLook
 from fraudwatch.casework.models.base import Base
 from fraudwatch.casework.models.cases import (
     OPEN_STATUSES,
+    TAKES_ALERTS,
     Alert,
     Case,
     CaseEvent,
     LabelRow,
     OutcomeRow,
 )
+from fraudwatch.casework.models.decisions import CaseDecision, CaseLink, CaseworkRules, Dispute
 from fraudwatch.casework.models.layouts import Decider, TopicLayout
 from fraudwatch.casework.models.ledger import (
     ArchivedOffsets,
@@ -45,17 +47,22 @@ __all__ = [
     "CaseEvent",
     "DeadLetter",
     "DeadLetterAccept",
+    "TAKES_ALERTS",
     "DeadLetterReplay",
     "Decider",
     "IdempotencyKey",
     "KeptRow",
     "LabelRow",
     "LedgerArchive",
+    "CaseDecision",
     "LedgerOffsets",
+    "CaseLink",
+    "CaseworkRules",
     "LedgerRow",
     "LedgerTableRow",
     "LookRow",
     "ModelRow",
+    "Dispute",
     "OutboxRow",
     "OutcomeRow",
     "PendingChange",

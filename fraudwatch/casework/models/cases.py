@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     ForeignKey,
@@ -20,17 +21,22 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from fraudwatch.casework.models.base import Base
 
-OPEN_STATUSES = "('new', 'claimed', 'reopened')"
+OPEN_STATUSES = "('new', 'claimed', 'waiting', 'escalated', 'second_look', 'reopened')"
+TAKES_ALERTS = f"status IN {OPEN_STATUSES} OR forwards"
+"""A merged case stays its account's case for as long as the one it went into is open."""
 
 
 class Case(Base):
     """Work for a person: one open case per account.
 
-    Promise 3: the constraints refuse a resolution without a person.
+    Promise 3: the constraints refuse a resolution, or a merge, without a person. Which status may
+    follow which, and that a second look is given where it was asked for, is checked by triggers
+    (migration 0009).
     """
 
     __tablename__ = "cases"
@@ -54,44 +60,93 @@ class Case(Base):
     resolver_kind: Mapped[str | None]
     resolved_at: Mapped[datetime | None]
     alerts: Mapped[list[Alert]] = relationship(
+    catalogue: Mapped[int | None] = mapped_column(Integer)  # version of the reason codes
+    round: Mapped[int] = mapped_column(Integer, server_default=text("1"))  # a reopening begins one
+    urgency: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    escalation: Mapped[str | None]  # why, until it is resolved
+    wake_at: Mapped[datetime | None]
+    barred: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default="{}")  # users
+    first_look_at: Mapped[datetime | None]  # when a person first took it in this round
+    seen_alert_id: Mapped[int | None]  # the newest alert that its holder has seen
+    new_alerts: Mapped[int] = mapped_column(Integer, server_default=text("0"))  # since then
+    status_when_joined: Mapped[str | None]  # as it was when the newest alert came
+    opened_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))  # null: the stream
+    merged_into: Mapped[int | None] = mapped_column(ForeignKey("cases.id"))
+    merged_by: Mapped[int | None]
+    merger_kind: Mapped[str | None]
+    forwards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    raised_at: Mapped[datetime | None]  # when later truth contradicted the resolution
+    raised_why: Mapped[str | None]
         lazy="raise", back_populates="case", order_by="Alert.id"
     )
     events: Mapped[list[CaseEvent]] = relationship(lazy="raise", order_by="CaseEvent.id")
     __table_args__ = (
         ForeignKeyConstraint(["resolved_by", "resolver_kind"], ["users.id", "users.kind"]),
-        CheckConstraint("status IN ('new', 'claimed', 'resolved', 'reopened')", name="status"),
+        ForeignKeyConstraint(["merged_by", "merger_kind"], ["users.id", "users.kind"]),
+        CheckConstraint(
+            f"status IN {OPEN_STATUSES} OR status IN ('resolved', 'merged')", name="status"
+        ),
         CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
         CheckConstraint(
             "(status = 'resolved') = (resolution IS NOT NULL)"
             " AND (resolution IS NOT NULL) = (resolved_by IS NOT NULL)"
             " AND (resolution IS NOT NULL) = (resolver_kind IS NOT NULL)"
             " AND (resolution IS NOT NULL) = (resolved_at IS NOT NULL)"
-            " AND (resolution IS NOT NULL) = (coalesce(cardinality(reason_codes), 0) > 0)",
+            " AND (resolution IS NOT NULL) = (coalesce(cardinality(reason_codes), 0) > 0)"
+            " AND (resolution IS NOT NULL) = (catalogue IS NOT NULL)",
             name="resolved",
         ),
-        CheckConstraint("resolver_kind IS NULL OR resolver_kind = 'person'", name="person"),
+        CheckConstraint(
+            "(resolver_kind IS NULL OR resolver_kind = 'person')"
+            " AND (merger_kind IS NULL OR merger_kind = 'person')",
+            name="person",
+        ),
         CheckConstraint(
             "resolution IS NULL OR resolution IN ('fraud', 'legitimate', 'inconclusive')",
             name="resolution",
         ),
         CheckConstraint(
-            "(status = 'claimed') = (claimed_by IS NOT NULL)"
-            " AND (claimed_by IS NULL) = (lease_until IS NULL)",
+            "(status <> 'claimed' OR claimed_by IS NOT NULL)"
+            " AND (status IN ('claimed', 'second_look') OR claimed_by IS NULL)"
+            " AND (claimed_by IS NULL) = (lease_until IS NULL)"
+            " AND (claimed_by IS NULL OR claimed_by <> ALL (barred))",
             name="claim",
         ),
         Index(
+        CheckConstraint("(status = 'waiting') = (wake_at IS NOT NULL)", name="waiting"),
+        CheckConstraint(
+            "(status <> 'escalated' OR escalation IS NOT NULL) AND (escalation IS NULL"
+            " OR escalation IN ('person', 'disagreement', 'late'))",
+            name="escalation",
+        ),
+        CheckConstraint(
+            "(status = 'merged') = (merged_into IS NOT NULL)"
+            " AND (merged_into IS NULL) = (merged_by IS NULL)"
+            " AND (merged_into IS NULL) = (merger_kind IS NULL)"
+            " AND (status = 'merged' OR NOT forwards)",
+            name="merged",
+        ),
+        CheckConstraint("(raised_at IS NULL) = (raised_why IS NULL)", name="raised"),
             "uq_cases_open_account",
             "account_id",
             unique=True,
-            postgresql_where=text(f"status IN {OPEN_STATUSES}"),
+            postgresql_where=text(TAKES_ALERTS),
         ),
         Index(
             "ix_cases_queue",
             text("priority DESC"),
+            text("urgency DESC"),
             "id",
             postgresql_where=text(f"status IN {OPEN_STATUSES}"),
         ),
         Index("ix_cases_account_id", "account_id"),
+        Index(
+            "ix_cases_unseen",
+            "due_at",
+            postgresql_where=text("first_look_at IS NULL AND status IN ('new', 'reopened')"),
+        ),
+        Index("ix_cases_raised", "raised_at", postgresql_where=text("raised_at IS NOT NULL")),
+        Index("ix_cases_forwards", "merged_into", postgresql_where=text("forwards")),
     )
 
 
@@ -110,20 +165,28 @@ class Alert(Base):
     risk: Mapped[float | None]
     added_at: Mapped[datetime]
     case: Mapped[Case] = relationship(lazy="raise", back_populates="alerts")
+    resolution: Mapped[str | None]  # while its case is resolved; may differ from the case's
     __table_args__ = (
         UniqueConstraint("transaction_id", "event_time"),
         CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
         Index("ix_alerts_case_id", "case_id"),
+        CheckConstraint(
+            "resolution IS NULL OR resolution IN ('fraud', 'legitimate', 'inconclusive')",
+            name="resolution",
+        ),
     )
 
 
 class CaseEvent(Base):
-    """What happened to a case. Append-only; `actor_id` is null for the machine."""
+    """What happened to a case. Append-only; `actor_id` is null for the machine.
+
+    `data` may hold `text` (why, in a person's words) and `screen` (what they had before them).
+    """
 
     __tablename__ = "case_events"
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     case_id: Mapped[int] = mapped_column(ForeignKey("cases.id"), index=True)
-    kind: Mapped[str]  # opened, alert_added, claimed, released, expired, noted, resolved, reopened
+    kind: Mapped[str]  # see docs/casework.md
     actor_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     at: Mapped[datetime]
     data: Mapped[dict[str, Any]]

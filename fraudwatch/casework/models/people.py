@@ -40,11 +40,12 @@ class User(Base):
         CheckConstraint("kind IN ('person', 'service')", name="kind"),
         CheckConstraint(
             "role IN ('analyst', 'senior', 'risk_officer', 'auditor', 'service', 'payment_system',"
-            " 'admin')",
+            " 'customer_portal', 'admin')",
             name="role",
         ),
         CheckConstraint(
-            "(role IN ('service', 'payment_system')) = (kind = 'service')", name="service"
+            "(role IN ('service', 'payment_system', 'customer_portal')) = (kind = 'service')",
+            name="service",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Cases: the queue, one case, and what people do to it."""
+"""Cases: the queue, one case, and who holds it."""
 
 from __future__ import annotations
 
@@ -6,43 +6,27 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from sqlalchemy.orm import Session
 
-from fraudwatch.casework import queue, service, views
-from fraudwatch.casework.bodies import NoteIn, ReopenIn, ResolveIn, VersionOnly
-from fraudwatch.casework.context import Services, ServicesDep, SessionDep
-from fraudwatch.casework.masking import Lens
-from fraudwatch.casework.models import Case
-from fraudwatch.casework.params import Cursor, IdPath, KeyQuery, Limit
-from fraudwatch.casework.permissions import MayReadCases, MayReopenCases, MayWorkCases
+from fraudwatch.casework import case_views, claims, queue
+from fraudwatch.casework.bodies_cases import ActIn, ReasonIn
+from fraudwatch.casework.context import ServicesDep, SessionDep
+from fraudwatch.casework.params import Cursor, KeyQuery, Limit
+from fraudwatch.casework.permissions import MayReadCases, MayReassignCases, MayWorkCases
 from fraudwatch.casework.problems import responses
-from fraudwatch.casework.routes.parts import IfMatch, required_version, seen_version, set_etag
-from fraudwatch.casework.schemas import CaseDetail, CaseSummary, Page, ReasonCodeOut
-from fraudwatch.domain.case import REASON_CODES, CaseStatus
+from fraudwatch.casework.routes.parts import ACT, CallDep, set_etag
+from fraudwatch.casework.schemas import Page
+from fraudwatch.casework.schemas_cases import CaseDetail, CaseSummary
+from fraudwatch.domain.case import CaseStatus
 from fraudwatch.domain.decision import Outcome
 from fraudwatch.errors import Invalid
 
 router = APIRouter(prefix="/v1", tags=["cases"])
-
-_ACT = responses(401, 403, 404, 409, 422, 503)
-
-
-def _lease(services: Services) -> timedelta:
-    return timedelta(minutes=services.settings.lease_minutes)
 
 
 def _aware(moment: datetime | None) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
         raise Invalid("a time needs its offset, e.g. 2026-01-31T12:00:00Z")
     return moment
-
-
-def _shown(
-    session: Session, lens: Lens, case: Case, services: Services, response: Response
-) -> CaseDetail:
-    """The case as it is now, for the answer of every act."""
-    set_etag(response, case.version)
-    return views.case_detail(session, lens, case.id, now=services.clock.now())
 
 
 @router.get(
@@ -62,6 +46,9 @@ def list_cases(
     opened_from: Annotated[datetime | None, Query()] = None,
     opened_before: Annotated[datetime | None, Query()] = None,
     late: Annotated[bool | None, Query(description="Open and past the due time.")] = None,
+    raised: Annotated[
+        bool | None, Query(description="Decided, and contradicted by later truth.")
+    ] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[CaseSummary]:
@@ -74,9 +61,10 @@ def list_cases(
         opened_from=_aware(opened_from),
         opened_before=_aware(opened_before),
         late=late,
+        raised=raised,
     )
     now = services.clock.now()
-    return views.case_page(session, lens, wanted, now=now, cursor=cursor, limit=limit)
+    return case_views.case_page(session, lens, wanted, now=now, cursor=cursor, limit=limit)
 
 
 @router.post(
@@ -89,11 +77,14 @@ def list_cases(
 def next_case(
     lens: MayWorkCases, services: ServicesDep, session: SessionDep, response: Response
 ) -> CaseDetail | Response:
-    """Claims the most urgent case that waits; nobody else gets the same one."""
-    case = queue.next_case(session, lens.actor, now=services.clock.now(), lease=_lease(services))
+    """Claims the most urgent case that the caller may take; nobody else gets the same one."""
+    now = services.clock.now()
+    lease = timedelta(minutes=services.settings.lease_minutes)
+    case = queue.next_case(session, lens.actor, now=now, lease=lease)
     if case is None:
         return Response(status_code=204)
-    return _shown(session, lens, case, services, response)
+    set_etag(response, case.version)
+    return case_views.case_detail(session, lens, case.id, now=now)
 
 
 @router.get(
@@ -102,180 +93,72 @@ def next_case(
     summary="Read a case",
     responses=responses(401, 403, 404),
 )
-def read_case(
-    case_id: IdPath,
-    lens: MayReadCases,
-    services: ServicesDep,
-    session: SessionDep,
-    response: Response,
-) -> CaseDetail:
+def read_case(lens: MayReadCases, call: CallDep) -> CaseDetail:
     """Alerts with ranked reasons, the account's history, what happened. `ETag` is the version."""
-    found = views.case_detail(session, lens, case_id, now=services.clock.now())
-    set_etag(response, found.version)
+    found = case_views.case_detail(call.session, lens, call.case_id, now=call.now)
+    set_etag(call.response, found.version)
     return found
 
 
 @router.post(
-    "/cases/{case_id}/claim", operation_id="claimCase", summary="Claim a case", responses=_ACT
+    "/cases/{case_id}/claim", operation_id="claimCase", summary="Claim a case", responses=ACT
 )
-def claim(
-    case_id: IdPath,
-    lens: MayWorkCases,
-    services: ServicesDep,
-    session: SessionDep,
-    response: Response,
-    if_match: IfMatch,
-    body: VersionOnly | None = None,
-) -> CaseDetail:
-    """The case is the caller's until the lease ends; claiming again renews it."""
-    case = service.claim(
-        session,
-        case_id,
-        lens.actor,
-        now=services.clock.now(),
-        lease=_lease(services),
-        version=seen_version(body.version if body else None, if_match),
-    )
-    return _shown(session, lens, case, services, response)
+def claim(lens: MayWorkCases, call: CallDep, body: ActIn | None = None) -> CaseDetail:
+    """The case is the caller's until the lease ends; claiming again renews it.
+
+    Refused with `same-person` to whoever has decided on it where a second person must look.
+    """
+    case = claims.claim(call.session, call.case_id, call.act(lens, body), lease=call.lease)
+    return call.show(lens, case)
 
 
 @router.post(
-    "/cases/{case_id}/renew", operation_id="renewClaim", summary="Renew a claim", responses=_ACT
+    "/cases/{case_id}/take-over",
+    operation_id="takeOverCase",
+    summary="Take a case from its holder",
+    responses=ACT,
 )
-def renew(
-    case_id: IdPath,
-    lens: MayWorkCases,
-    services: ServicesDep,
-    session: SessionDep,
-    response: Response,
-) -> CaseDetail:
-    """The lease begins anew; the version stays."""
-    now = services.clock.now()
-    case = service.renew(session, case_id, lens.actor, now=now, lease=_lease(services))
-    return _shown(session, lens, case, services, response)
+def take_over(lens: MayReassignCases, call: CallDep, body: ReasonIn) -> CaseDetail:
+    """The other one's claim ends, and the case is the caller's."""
+    case = claims.take_over(
+        call.session, call.case_id, call.act(lens, body), reason=body.reason, lease=call.lease
+    )
+    return call.show(lens, case)
+
+
+@router.post(
+    "/cases/{case_id}/renew",
+    operation_id="renewClaim",
+    summary="Renew a claim",
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def renew(lens: MayWorkCases, call: CallDep) -> CaseDetail:
+    """The heartbeat of a claim: the lease begins anew, the version stays.
+
+    It needs no `If-Match`: the running lease is its condition. Look at `new_alerts` and the `ETag`
+    of the answer to learn of what joined meanwhile.
+    """
+    case = claims.renew(call.session, call.case_id, call.act(lens), lease=call.lease)
+    return call.show(lens, case)
 
 
 @router.post(
     "/cases/{case_id}/release",
     operation_id="releaseCase",
     summary="Give a case back",
-    responses=_ACT,
+    responses=ACT,
 )
-def release(
-    case_id: IdPath,
-    lens: MayWorkCases,
-    services: ServicesDep,
-    session: SessionDep,
-    response: Response,
-    if_match: IfMatch,
-    body: VersionOnly | None = None,
-) -> CaseDetail:
+def release(lens: MayWorkCases, call: CallDep, body: ActIn | None = None) -> CaseDetail:
     """The case waits again, undecided. Someone else's claim needs `cases:reassign`."""
-    case = service.release(
-        session,
-        case_id,
-        lens.actor,
-        now=services.clock.now(),
-        version=seen_version(body.version if body else None, if_match),
-    )
-    return _shown(session, lens, case, services, response)
+    return call.show(lens, claims.release(call.session, call.case_id, call.act(lens, body)))
 
 
 @router.post(
-    "/cases/{case_id}/notes", operation_id="noteOnCase", summary="Add a note", responses=_ACT
+    "/cases/{case_id}/seen",
+    operation_id="seeAlerts",
+    summary="Mark new alerts as seen",
+    responses=ACT,
 )
-def note(
-    case_id: IdPath,
-    body: NoteIn,
-    lens: MayWorkCases,
-    services: ServicesDep,
-    session: SessionDep,
-    response: Response,
-    if_match: IfMatch,
-) -> CaseDetail:
-    """A note cannot be changed or removed."""
-    case = service.note(
-        session,
-        case_id,
-        lens.actor,
-        text=body.text,
-        now=services.clock.now(),
-        version=seen_version(body.version, if_match),
-    )
-    return _shown(session, lens, case, services, response)
-
-
-@router.post(
-    "/cases/{case_id}/resolve",
-    operation_id="resolveCase",
-    summary="Decide a case",
-    responses=_ACT,
-)
-def resolve(
-    case_id: IdPath,
-    body: ResolveIn,
-    lens: MayWorkCases,
-    services: ServicesDep,
-    session: SessionDep,
-    response: Response,
-    if_match: IfMatch,
-) -> CaseDetail:
-    """Fraud declines the payments, anything else releases them. Needs the claim and the version."""
-    case = service.resolve(
-        session,
-        case_id,
-        lens.actor,
-        resolution=body.resolution,
-        reason_codes=body.reason_codes,
-        note=body.note,
-        version=required_version(body.version, if_match),
-        now=services.clock.now(),
-        topic=services.settings.topic_outcomes,
-    )
-    return _shown(session, lens, case, services, response)
-
-
-@router.post(
-    "/cases/{case_id}/reopen", operation_id="reopenCase", summary="Reopen a case", responses=_ACT
-)
-def reopen(
-    case_id: IdPath,
-    body: ReopenIn,
-    lens: MayReopenCases,
-    services: ServicesDep,
-    session: SessionDep,
-    response: Response,
-    if_match: IfMatch,
-) -> CaseDetail:
-    """The decision is taken back into work; what was decided stays in the events."""
-    case = service.reopen(
-        session,
-        case_id,
-        lens.actor,
-        reason=body.reason,
-        version=required_version(body.version, if_match),
-        now=services.clock.now(),
-    )
-    return _shown(session, lens, case, services, response)
-
-
-@router.get(
-    "/reason-codes",
-    operation_id="listReasonCodes",
-    summary="Reason codes and their definitions",
-    responses=responses(401, 403),
-)
-def reason_codes(_: MayReadCases) -> Page[ReasonCodeOut]:
-    """The grounds that a resolution may name."""
-    return Page[ReasonCodeOut](
-        items=[
-            ReasonCodeOut(
-                code=reason.code,
-                resolution=reason.resolution.value,
-                title=reason.title,
-                definition=reason.definition,
-                note_required=reason.note_required,
-            )
-            for reason in REASON_CODES.values()
-        ]
-    )
+def see(lens: MayWorkCases, call: CallDep, body: ActIn | None = None) -> CaseDetail:
+    """Alerts that joined since the claim show as `new` to its holder until this says otherwise."""
+    return call.show(lens, claims.see(call.session, call.case_id, call.act(lens, body)))
