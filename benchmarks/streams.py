@@ -18,7 +18,7 @@ from statistics import median
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from benchmarks.parts import make_topics
+from benchmarks.parts import make_topics, set_heap_aside
 from benchmarks.table import Figure, Noise, aligned
 from fraudwatch.clock import SystemClock
 from streams.file_lines import partition_path
@@ -56,6 +56,7 @@ Costs = Mapping[str, float]  # CPU microseconds a message, by way
 
 def cost(rows: int, work: Callable[[], object]) -> float:
     """CPU microseconds of this process a message."""
+    set_heap_aside()
     began = time.process_time()
     work()
     return (time.process_time() - began) / rows * 1e6

@@ -159,6 +159,7 @@ def measure(
             messages = stream[number * rows : (number + 1) * rows]
             bare.append(bare_poll(parts, f"bare-{number}", messages))
             publish(parts, parts.settings.topic_transactions, messages)
+            set_heap_aside()
             runner, measured = worker(parts, rows)
             if profile and number == rounds:
                 profiled(runner, profile)
@@ -209,6 +210,7 @@ def bare_poll(parts: Parts, topic: str, messages: list[Message]) -> float:
     """CPU microseconds a message of the client's own consumer."""
     make_topics(parts.bootstrap, [topic], PARTITIONS)
     publish(parts, topic, messages)
+    set_heap_aside()
     began = time.process_time()
     read_by_client(parts.bootstrap, topic, len(messages))
     return (time.process_time() - began) / len(messages) * 1e6
