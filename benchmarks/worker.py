@@ -29,6 +29,7 @@ from benchmarks.parts import (
     make_champion,
     make_topics,
     running,
+    set_heap_aside,
     stream_of,
 )
 from benchmarks.streams import read_by_client
