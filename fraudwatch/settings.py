@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     topic_dead_letters: str = Field(
         "fraudwatch.dead-letters", description="Topic of messages that could not be used."
     )
+    topic_audit_heads: str = Field(
+        "fraudwatch.audit-heads", description="Topic that the heads of the audit log leave by."
+    )
     partitions: int = Field(
         4, ge=1, le=1024, description="Partitions of topics that `fraudwatch topics` creates."
     )
@@ -61,6 +64,17 @@ class Settings(BaseSettings):
     )
     stream_rare_retention_days: float = Field(
         90, gt=0, description="How long Kafka keeps labels, outcomes and dead letters."
+    )
+    audit_heads_retention_days: float = Field(
+        400, gt=0, description="How long Kafka keeps the heads of the audit log."
+    )
+    audit_heads_seconds: float = Field(
+        60, gt=0, description="How often the heads of the audit log leave, while it grows."
+    )
+    audit_heads_file: str = Field(
+        "",
+        description="A file that the API adds these heads to as well, best where the database's "
+        "operator cannot write. Empty: none.",
     )
     consumer_group: str = Field("fraudwatch", description="Kafka consumer group of the workers.")
     worker_id: str = Field(

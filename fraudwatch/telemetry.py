@@ -121,6 +121,12 @@ CHAMPION = Gauge(
     "1 while a model decides, 0 while everything goes to people for lack of one.",
     registry=REGISTRY,
 )
+AUDIT_HEADS_TOLD = Gauge(
+    "fraudwatch_audit_heads_timestamp_seconds",
+    "When the heads of the audit log last left, in seconds since 1970. They leave only when the "
+    "log has grown.",
+    registry=REGISTRY,
+)
 OPEN_CASES = Gauge("fraudwatch_open_cases", "Cases not resolved.", ["status"], registry=REGISTRY)
 REQUEST_SECONDS = Histogram(
     "fraudwatch_request_seconds",

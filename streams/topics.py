@@ -56,10 +56,11 @@ class Topic:
 
 
 def topics(settings: Settings) -> tuple[Topic, ...]:
-    """The five topics.
+    """The six topics.
 
     Transactions and decisions are kept for two weeks (the ledger keeps them for good), labels,
-    outcomes and dead letters for longer, since consumers of rare events may be away for longer.
+    outcomes and dead letters for longer, since consumers of rare events may be away for longer;
+    heads of the audit log for as long as it is to be checked against them.
     """
     if settings.min_isr > settings.replication:
         raise ConfigurationError(
@@ -74,6 +75,7 @@ def topics(settings: Settings) -> tuple[Topic, ...]:
         (settings.topic_outcomes, "account_id", rare),
         (settings.topic_labels, "transaction_id", rare),
         (settings.topic_dead_letters, "", rare),
+        (settings.topic_audit_heads, "", settings.audit_heads_retention_days),
     )
     return tuple(
         Topic(name, key, settings.partitions, settings.replication, settings.min_isr, days)

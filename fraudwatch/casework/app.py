@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from fraudwatch.casework import problems
 from fraudwatch.casework.asking import Asking
+from fraudwatch.casework.audit_keeper import AuditKeeper
 from fraudwatch.casework.backlog import Backlog
 from fraudwatch.casework.console import pages
 from fraudwatch.casework.context import Services
@@ -58,7 +59,10 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        keeper = AuditKeeper(services.sessions, settings, services.clock)
+        keeper.start()
         yield
+        await run_in_threadpool(keeper.stop)
         await run_in_threadpool(asking.close)
 
     app = FastAPI(

@@ -132,6 +132,16 @@ def open_sessions(settings: Settings) -> sessionmaker[Session]:
 
 
 @contextmanager
+def database(settings: Settings) -> Iterator[sessionmaker[Session]]:
+    """Sessions on the database while the block runs, for commands that do one thing."""
+    engine = open_database(settings, pool_size=1)
+    try:
+        yield session_factory(engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def connect_errors() -> Iterator[None]:
     """Turn "the server is away" into `Unavailable`; let every other database error through.
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework import audit, audit_chain
 from fraudwatch.casework.audit_chain import AuditCheck, Head
-from fraudwatch.casework.masking import Lens, pseudonym
+from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import AuditRow, LookRow, PendingLook
 
 EXPIRED = "looks.expired"
@@ -39,7 +39,7 @@ def record(
     """
     names = [f"{name.removesuffix('_id')}:{value}" for name, value in asked.items()]
     if "account_id" in asked:
-        names = [f"account:{pseudonym(str(asked['account_id']), lens.key)}"]
+        names = [f"account:{lens.pseudonym(str(asked['account_id']))}"]
     data = {"where": where, "shown": lens.pseudonyms()}
     row = audit.told(at, lens.actor, LOOK, ",".join(names) or where, data)
     session.execute(insert(PendingLook).values(row))

@@ -63,9 +63,13 @@ class Lens:
         """An id that may be missing."""
         return None if value is None else self.id(value)
 
+    def pseudonym(self, value: str) -> str:
+        """What stands for an id where nothing of it may be seen."""
+        return pseudonym(value, self.key)
+
     def pseudonyms(self) -> list[str]:
         """Of the ids that were shown."""
-        return sorted(pseudonym(value, self.key) for value in self.shown)
+        return sorted(map(self.pseudonym, self.shown))
 
     def place(self, degrees: float | None) -> float | None:
         """A latitude or longitude."""

@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "compare": Command("learn", "compare", _MODELS, "Compare the challenger with the champion."),
     "evaluate": Command("learn", "evaluate", _MODELS, "Measure detection by replaying a file."),
     "migrate": Command("operate", "migrate", _OPERATE, "Bring the database to this version."),
+    "audit": Command("audit", "audit", _OPERATE, "Check the audit log; let its heads leave."),
     "users": Command("operate", "users", _OPERATE, "Create, list and disable people."),
     "tokens": Command("operate", "tokens", _OPERATE, "Create and revoke tokens for programs."),
 }

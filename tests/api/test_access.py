@@ -62,6 +62,7 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/models"): Permission.MODELS_READ,
     ("POST", "/v1/models/{model_id}/promote"): Permission.MODELS_PROMOTE,
     ("GET", "/v1/audit"): Permission.AUDIT_READ,
+    ("GET", "/v1/audit/looks"): Permission.AUDIT_READ,
     ("GET", "/v1/audit/verify"): Permission.AUDIT_READ,
     ("GET", "/metrics"): Permission.METRICS_READ,
 }

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import audit, looks
+from fraudwatch.casework import audit, audit_chain, looks
 from fraudwatch.casework.audit_chain import Fault, FaultKind, Head
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import AuditRow, LookRow, PendingChange, PendingLook
@@ -62,7 +62,7 @@ def forged(session: Session, table: str, number: int) -> None:
     content = {c: getattr(row, c) for c in ("at", "actor_id", "actor", "action", "subject", "data")}
     session.execute(
         text(REHASH.format(table=table, digest=":digest", id=number)),
-        {"digest": audit.audit_chain.digest(**content)},
+        {"digest": audit_chain.digest(**content)},
     )
 
 

@@ -434,4 +434,5 @@ def topic_settings(broker: Broker, partitions: int) -> Settings:
         topic_decisions=prefix + "decisions",
         topic_outcomes=prefix + "outcomes",
         topic_dead_letters=prefix + "dead-letters",
+        topic_audit_heads=prefix + "audit-heads",
     )

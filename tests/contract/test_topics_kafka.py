@@ -36,7 +36,7 @@ def test_topics_are_made_as_they_are_meant_to_be(
     settings: Settings, admin: KafkaAdminClient
 ) -> None:
     """What is not stated would be the broker's default, which nobody looked at."""
-    assert [d.found for d in topic_differences(settings)] == ["missing"] * 5
+    assert [d.found for d in topic_differences(settings)] == ["missing"] * 6
     create_topics(settings)
     assert topic_differences(settings) == []
     wanted = topics(settings)
@@ -70,7 +70,7 @@ def test_differences_are_told_and_left_alone(
 
     for setting in ("stream_url", "topic_transactions", "topic_labels", "topic_decisions"):
         monkeypatch.setenv(f"FRAUDWATCH_{setting.upper()}", getattr(settings, setting))
-    for setting in ("topic_outcomes", "topic_dead_letters", "partitions"):
+    for setting in ("topic_outcomes", "topic_dead_letters", "topic_audit_heads", "partitions"):
         monkeypatch.setenv(f"FRAUDWATCH_{setting.upper()}", str(getattr(settings, setting)))
     made = CliRunner().invoke(app, ["topics"])
     assert made.exit_code == 0

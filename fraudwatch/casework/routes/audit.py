@@ -1,15 +1,19 @@
-"""The audit log."""
+"""The audit log: changes, looks at personal data, unmaskings."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from dataclasses import asdict
+from typing import Annotated
 
-from fraudwatch.casework import audit, records
+from fastapi import APIRouter, Query
+
+from fraudwatch.casework import audit, looks, records
 from fraudwatch.casework.context import SessionDep
 from fraudwatch.casework.params import Cursor, KeyQuery, Limit
 from fraudwatch.casework.permissions import MayReadAudit
 from fraudwatch.casework.problems import responses
-from fraudwatch.casework.schemas import AuditCheckOut, AuditOut, Page
+from fraudwatch.casework.schemas import AuditOut, Page
+from fraudwatch.casework.schemas_audit import AuditCheckOut, LookOut
 
 router = APIRouter(prefix="/v1", tags=["audit"])
 
@@ -32,11 +36,41 @@ def list_audit(
 
 
 @router.get(
+    "/audit/looks",
+    operation_id="listLooks",
+    summary="Who saw whose data",
+    responses=responses(401, 403, 422),
+)
+def list_looks(
+    lens: MayReadAudit,
+    session: SessionDep,
+    subject: KeyQuery | None = None,
+    actor: KeyQuery | None = None,
+    person: Annotated[
+        KeyQuery | None, Query(description="An id of theirs: account, device, customer.")
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+) -> Page[LookOut]:
+    """Each request that showed personal data, newest first. One joins the list after a second."""
+    return records.look_page(
+        session,
+        subject=subject,
+        actor=actor,
+        shown=lens.pseudonym(person) if person else None,
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+@router.get(
     "/audit/verify",
     operation_id="verifyAudit",
-    summary="Check the hash chain",
+    summary="Check the hash chains",
     responses=responses(401, 403),
 )
 def verify_audit(_: MayReadAudit, session: SessionDep) -> AuditCheckOut:
-    """Walks the whole log. Keep `head` elsewhere: it shows later that no newer row was cut off."""
-    return AuditCheckOut.model_validate(audit.verify(session), from_attributes=True)
+    """Walks both logs. Keep `head` elsewhere: it shows later that no row was rewritten or cut off
+    (`fraudwatch audit verify --heads` compares)."""
+    changes, seen = asdict(audit.verify(session)), asdict(looks.verify(session))
+    return AuditCheckOut.model_validate({**changes, "looks": seen})
