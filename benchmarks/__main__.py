@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import get_context
 
-from benchmarks import accounts, asking, detectors, ledger_size, streams, worker
+from benchmarks import accounts, asking, capacity, detectors, ledger_size, streams, worker
 from benchmarks.table import (
     ROOT,
     Figure,
@@ -49,6 +49,7 @@ PARTS = {
     "accounts": Part(accounts.measure, accounts.INPUT),
     "detectors": Part(detectors.measure, detectors.INPUT),
     "streams": Part(streams.measure, streams.INPUT),
+    "capacity": Part(capacity.measure, capacity.INPUT, long=True),
     "ledger": Part(ledger_size.measure, "ledger: numbered payments of a hundred days", long=True),
 }
 
