@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import dead_letter_limits, deciders, layouts, ledger, offsets, snapshots
+from fraudwatch.casework import dead_letter_limits, deciders, layouts, offsets, snapshots
 from fraudwatch.casework.deciders import Deciding
 from fraudwatch.casework.layouts import Layout
 from fraudwatch.casework.ledger import stored
 from fraudwatch.casework.models import StreamOffset
 from fraudwatch.casework.offsets import Position
 from fraudwatch.casework.snapshots import NONE, PARTS, Loaded
+from fraudwatch.casework.stored_messages import replay
 from fraudwatch.errors import Fenced
 from fraudwatch.features.catalogue import FeatureSpec
-from fraudwatch.features.columns import from_transactions
+from fraudwatch.features.columns import from_transactions, hash_id
 from fraudwatch.features.state import AccountState
 from fraudwatch.regroup import at_base
 from fraudwatch.telemetry import SNAPSHOT_OFFSET, SNAPSHOT_ROWS, SNAPSHOT_WRITTEN
@@ -175,11 +176,14 @@ class Memory:
     def _replay(self, session: Session, partition: int, memory: PartitionMemory) -> int:
         """Let ledger rows join the parts that do not know of them yet; returns how many came."""
         starts, rows = memory.part_offsets, 0
-        for chunk in ledger.replay(session, partition, int(starts.min()), memory.next_offset):
-            columns = from_transactions([stored(past.payload) for past in chunk], memory.state.spec)
-            reached = np.array([past.offset for past in chunk])
-            fresh = reached >= starts[snapshots.part_of(columns)]
-            memory.state.absorb(columns if fresh.all() else columns.take(fresh))
+        for chunk in replay(session, partition, int(starts.min()), memory.next_offset):
+            reached = np.array([message.offset for message in chunk])
+            hashes = (hash_id(message.account_id) for message in chunk)
+            accounts = np.fromiter(hashes, np.uint64, len(chunk))
+            # Parts stand all along the way: half of the rows are known already, and not decoded.
+            fresh = np.flatnonzero(reached >= starts[snapshots.part_of(accounts)]).tolist()
+            transactions = [stored(chunk[place].payload) for place in fresh]
+            memory.state.absorb(from_transactions(transactions, memory.state.spec))
             memory.part_rows += len(chunk) - np.searchsorted(reached, starts)
             rows += len(chunk)
         return rows

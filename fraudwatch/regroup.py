@@ -8,8 +8,10 @@ from itertools import pairwise
 import numpy as np
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import layouts, ledger
+from fraudwatch.casework import layouts
 from fraudwatch.casework.layouts import Layout
+from fraudwatch.casework.ledger import stored
+from fraudwatch.casework.stored_messages import replay
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_transactions
 from fraudwatch.features.state import AccountState
@@ -28,10 +30,10 @@ def at_base(
     generations = layouts.history(session, layout.topic)[: layout.generation + 1]
     for earlier, later in pairwise(generations):
         for partition, base in earlier.bases.items():
-            for chunk in ledger.replay(session, partition, base, later.bases[partition]):
-                transactions = [ledger.stored(past.payload) for past in chunk]
+            for chunk in replay(session, partition, base, later.bases[partition]):
+                transactions = [stored(message.payload) for message in chunk]
                 places = partitions_of(
-                    [t.account_id.encode() for t in transactions], layout.partitions
+                    [message.account_id.encode() for message in chunk], layout.partitions
                 )
                 columns = from_transactions(transactions, spec)
                 for place, state in states.items():

@@ -23,7 +23,6 @@ from sqlalchemy.orm import Session
 from fraudwatch.casework.models import Snapshot
 from fraudwatch.errors import BundleError
 from fraudwatch.features.catalogue import FeatureSpec
-from fraudwatch.features.columns import Columns
 from fraudwatch.features.state import AccountState
 
 log = logging.getLogger(__name__)
@@ -53,9 +52,9 @@ class Loaded:
         return np.flatnonzero(self.starts == NONE).tolist()
 
 
-def part_of(columns: Columns) -> NDArray[np.int64]:
-    """The part that each row's account is in."""
-    return (columns.account % np.uint64(PARTS)).astype(np.int64)
+def part_of(accounts: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The part that each account (its hash, `features.columns`) is in."""
+    return (accounts % np.uint64(PARTS)).astype(np.int64)
 
 
 def load(session: Session, partition: int, since: int, until: int, spec: FeatureSpec) -> Loaded:
