@@ -82,7 +82,8 @@ class Tide:
 
     @property
     def made_up(self) -> float:
-        """Seconds from the end of the burst until no more waited than before it."""
+        """Seconds from the end of the burst until no more waited than before it; infinite if that
+        was not seen."""
         end = BEFORE_SECONDS + BURST_SECONDS
         usual = max(lag for at, lag in self.lags if at < BEFORE_SECONDS)
         return min(
@@ -251,10 +252,11 @@ def figures(found: Tide) -> list[Figure]:
         ),
         Figure(
             "burst: seconds until no more waits than before it",
-            (found.made_up,),
+            (min(found.made_up, AFTER_SECONDS),),
             "s",
             None,
-            beside=f"most that waited {found.most:,}",
+            beside=f"most that waited {found.most:,}"
+            + ("" if math.isfinite(found.made_up) else "; it was not made up in that time"),
         ),
         Figure(
             "burst: event to decision on the topic, 99 %",
