@@ -149,17 +149,23 @@ def restart(grown: Grown, replayed: int, noise: Noise, rounds: int) -> list[Figu
         replay(here, replayed)
         longer = restarts(here.engine.url, noise, rounds, [LOAD])
         here.engine.dispose()
-    reading = f"reading the same bytes: {median(fresh[READ]):.1f} s"
-    rate = here.at / max(1e-9, median(longer[LOAD]) - median(fresh[LOAD]))
+    load, read, more = fresh[LOAD], fresh[READ], longer[LOAD]
     return [
         *figures,
-        Figure(f"restart with {known:,} accounts", fresh[LOAD], "s", GOAL_RESTART, beside=reading),
         Figure(
-            f"the same and {here.at:,} ledger rows after the snapshots",
-            longer[LOAD],
+            f"restart with {known:,} accounts",
+            load.wall,
             "s",
             GOAL_RESTART,
-            beside=f"{rate:,.0f} rows a second",
+            beside=f"{median(load.cpu):.1f} s of a processor; a process that only reads the same "
+            f"bytes {median(read.wall):.1f} s, {median(read.cpu):.1f} s of a processor",
+        ),
+        Figure(
+            f"the same and {here.at:,} ledger rows after the snapshots",
+            more.wall,
+            "s",
+            GOAL_RESTART,
+            beside=f"{median(more.cpu):.1f} s of a processor",
         ),
         Figure(
             f"one turn of a snapshot, {known // PARTITIONS // PARTS:,} accounts",
@@ -199,20 +205,31 @@ def replay(here: Installation, rows: int) -> None:
         session.execute(text("UPDATE stream_offsets SET next_offset = :n"), {"n": here.at // 4})
 
 
-def restarts(
-    database: URL, noise: Noise, rounds: int, ways: Sequence[str]
-) -> dict[str, tuple[float, ...]]:
-    """Seconds that a fresh process takes for each way, by the clock, in each round."""
-    taken: dict[str, list[float]] = {way: [] for way in ways}
+@dataclass(frozen=True)
+class Restarts:
+    """Seconds that fresh processes took, by the clock and of a processor, in each round."""
+
+    wall: tuple[float, ...]
+    cpu: tuple[float, ...]
+
+
+def restarts(database: URL, noise: Noise, rounds: int, ways: Sequence[str]) -> dict[str, Restarts]:
+    """Start a process for each way in each round."""
+    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     url = database.render_as_string(hide_password=False)
     for _ in range(rounds):
         noise.sample()
         for way, found in taken.items():
-            began = time.perf_counter()
+            wall, cpu = time.perf_counter(), _children_cpu()
             subprocess.run([sys.executable, "-m", "benchmarks.restart", way, url], check=True)
-            found.append(time.perf_counter() - began)
+            found.append((time.perf_counter() - wall, _children_cpu() - cpu))
     print(f"  restarts: {taken}", flush=True)
-    return {way: tuple(found) for way, found in taken.items()}
+    return {way: Restarts(*map(tuple, zip(*found, strict=True))) for way, found in taken.items()}
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def many(noise: Noise, rounds: int) -> list[Figure]:
