@@ -33,6 +33,7 @@ from fraudwatch import progress
 from fraudwatch.casework import intake, ledger, offsets, outbox, replies, steering
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.kept_connections import KeptConnections
 from fraudwatch.casework.ledger_tables import LedgerTables
 from fraudwatch.casework.repeats import reject_repeats
 from fraudwatch.casework.scored import Scored
@@ -105,6 +106,7 @@ class ForwardPath:
         self._alive = alive
         self._topic = settings.topic_transactions
         self._tables = LedgerTables(sessions, clock)
+        self._kept = KeptConnections(sessions)
         self._placement = Placement(self._topic, key, monotonic)
         self._prepared: Prepared | None = None
         self._policy: Policy | None = None
@@ -168,6 +170,7 @@ class ForwardPath:
         if self._prepared is None:
             self._mark()
             self._snapshot(self.memory.unsaved())
+        self._kept.close()
 
     # -- computing a batch ------------------------------------------------------------------
 
@@ -241,7 +244,7 @@ class ForwardPath:
 
         arrivals = [read(b, self.memory[b.partition].next_offset, decoded) for b in fresh]
         BATCH_ROWS.observe(sum(len(a.offsets) for a in arrivals))
-        with connect_errors(), self._sessions() as session:
+        with self._kept.alone() as session:
             reject_repeats(session, arrivals, self._tables)
         for arrived in arrivals:
             self.memory[arrived.partition].guard.observe(arrived.offsets, arrived.rejected)
@@ -306,7 +309,7 @@ class ForwardPath:
             ledger.days_of(prepared.scored.time_us),
             [(move.partition, move.expected, move.new) for move in prepared.checkpoint.moves],
         )
-        with connect_errors(), self._sessions.begin() as session:
+        with self._kept.transaction() as session:
             prepared.checkpoint.write(
                 session, dead_letter_topic=self._settings.topic_dead_letters, now=now
             )
@@ -360,15 +363,17 @@ class ForwardPath:
     def _mark(self) -> None:
         published = self.memory.unmarked()
         if published:
-            with connect_errors(), self._sessions.begin() as session:
+            with self._kept.alone() as session:
                 offsets.mark_published(session, self._topic, published)
             self.memory.mark(published)
         self._marked = self._monotonic()
 
     def _relay(self) -> None:
         """Send what waits in the outbox; while something waits still, look again at once."""
+        with self._kept.alone() as session:
+            waits = outbox.waits(session)
         with connect_errors():
-            if not outbox.relay(self._sessions, self._publisher):
+            if not waits or not outbox.relay(self._sessions, self._publisher):
                 self._relayed = self._monotonic()
 
     def _snapshot(self, wanted: Mapping[int, Sequence[int]]) -> None:
@@ -385,7 +390,7 @@ class ForwardPath:
         """
         if self._policy and self._monotonic() - self._steering_read < seconds:
             return self._policy
-        with connect_errors(), self._sessions.begin() as session:
+        with self._kept.alone() as session:
             found = steering.read(session)
             self._scorers.follow(session, found)
         self._policy = found.policy

@@ -29,6 +29,7 @@ from sqlalchemy import Connection, Engine, text
 from fraudwatch.casework import replies
 from fraudwatch.casework.backlog import Backlog
 from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.kept_connections import always_look_up_by_index
 from fraudwatch.casework.replies import Answer
 from fraudwatch.domain.transaction import Transaction, encode
 from fraudwatch.errors import Busy, ConfigurationError, FraudwatchError, Unavailable
@@ -179,6 +180,7 @@ class Asking:
                 with connect_errors(), self._engine.connect() as connection:
                     connection.execution_options(isolation_level="AUTOCOMMIT")
                     connection.detach()  # kept for ever: the pool makes others instead
+                    always_look_up_by_index(connection)
                     work(connection)
             except Unavailable as error:
                 log.warning("asking waits for a part that is away: %s", error)

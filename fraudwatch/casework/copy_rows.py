@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import numpy as np
+import psycopg
 from numba import njit
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
@@ -148,15 +150,22 @@ def copy_in(
     chosen: NDArray[np.int64] | None = None,
 ) -> None:
     """COPY the rows, or those chosen, within the session's transaction."""
-    driver = session.connection().connection.driver_connection
-    if driver is None:
-        raise RuntimeError("the session has no connection")
+    driver = driver_connection(session)
     names = ", ".join(f'"{name}"' for name in columns)
     with (
         driver.cursor() as cursor,
         cursor.copy(f'COPY "{table}" ({names}) FROM STDIN (FORMAT binary)') as copy,
     ):
         copy.write(rows.written(chosen))
+
+
+def driver_connection(session: Session) -> psycopg.Connection[Any]:
+    """The session's connection as the driver has it, for what SQLAlchemy has no way to say. The
+    session's transaction holds for it too."""
+    driver = session.connection().connection.driver_connection
+    if driver is None:
+        raise RuntimeError("the session has no connection")
+    return cast("psycopg.Connection[Any]", driver)
 
 
 def number(value: int | None, size: int) -> bytes | None:

@@ -90,18 +90,6 @@ WHERE ledger_hash(transaction_id) = ledger_hash(id)
 """
 
 
-def look_up_by_index(session: Session) -> None:
-    """For the rest of the transaction: of a table of today the planner knows nothing yet, and would
-    rather read all of it."""
-    session.execute(
-        text(
-            "SELECT set_config('enable_seqscan', 'off', true),"
-            " set_config('enable_hashjoin', 'off', true),"
-            " set_config('enable_mergejoin', 'off', true)"
-        )
-    )
-
-
 def _table(tables: LedgerTables, day: int) -> LedgerTable:
     found = tables.of(date.fromordinal(EPOCH_DAY + day))
     if found is None:  # `prepare` makes one for every day that is not in the archive

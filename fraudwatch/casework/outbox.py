@@ -25,6 +25,7 @@ _WAITING = text(
     "SELECT id, topic, partition, key, message_id, payload FROM outbox WHERE published_at IS NULL"
     " ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
+_SOME_WAITS = text("SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)")
 _MARK = text("UPDATE outbox SET published_at = now() WHERE id = ANY(:ids)")
 
 CHUNK = 500
@@ -53,6 +54,14 @@ def write(
             created_at=now,
         )
     )
+
+
+def waits(session: Session) -> bool:
+    """Whether a message waits; a look that costs next to nothing."""
+    found = bool(session.scalar(_SOME_WAITS))
+    if not found:
+        OUTBOX_BACKLOG.set(0)
+    return found
 
 
 def relay(

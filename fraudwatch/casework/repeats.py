@@ -17,6 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
+from fraudwatch.casework.kept_connections import look_up_by_index
 from fraudwatch.casework.ledger import EPOCH_DAY
 from fraudwatch.casework.ledger_tables import LedgerTable, LedgerTables, midnight
 from fraudwatch.domain.transaction import Transaction, content_equal
@@ -77,7 +78,7 @@ def _known(
 ) -> dict[str, list[Transaction]]:
     """What the ledger may hold of these transactions, by id."""
     known: dict[str, list[Transaction]] = {}
-    ledger.look_up_by_index(session)
+    look_up_by_index(session)
     for table, ids, around in _where_to_look(transactions, tables):
         for payload in ledger.stored_payloads(session, table, ids, around):
             found = ledger.stored(payload)

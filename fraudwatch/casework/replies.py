@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from fraudwatch.casework import ledger
 from fraudwatch.casework.ledger import DecisionMessage
-from fraudwatch.casework.ledger_tables import by_id, eras, hours
+from fraudwatch.casework.ledger_tables import by_id, eras, hours, midnight
 from fraudwatch.casework.models import LedgerRow
 from fraudwatch.casework.repeats import CONFLICT_HOURS
 from fraudwatch.domain.transaction import Transaction, content_equal
@@ -154,17 +154,24 @@ def _answer(rows: Sequence[Row[Any]], transaction: Transaction) -> Answer | None
 
 
 def _days(moments: Iterable[datetime]) -> str:
-    """Rows that may be near these event times, as SQL with literals: each is a day's table."""
-    wide = [(moment - _WINDOW, moment + _WINDOW) for moment in sorted(moments)]
-    spans: list[tuple[datetime, datetime]] = []
-    for since, until in wide:
-        if spans and since <= spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(until, spans[-1][1]))
-        else:
-            spans.append((since, until))
+    """Rows that may be near these event times, as SQL with literals: each is a day's table.
+
+    Whole days, so that the statement stays the same and PostgreSQL need not plan it each time.
+    """
+    days = sorted(
+        {
+            day
+            for moment in moments
+            for day in (
+                (moment - _WINDOW).astimezone(UTC).date(),
+                (moment + _WINDOW).astimezone(UTC).date(),
+            )
+        }
+    )
     return " OR ".join(
-        f"event_time BETWEEN '{since.isoformat()}' AND '{until.isoformat()}'"
-        for since, until in spans
+        f"(event_time >= '{midnight(day).isoformat()}'"
+        f" AND event_time < '{midnight(day + timedelta(days=1)).isoformat()}')"
+        for day in days
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import ledger, offsets, outbox, repeats
@@ -30,7 +30,7 @@ def offsets_before_rows() -> None:
     original = Checkpoint.write
 
     def write(self: Checkpoint, session: Session, *, dead_letter_topic: str, now: datetime) -> None:
-        with Session(session.get_bind()) as other, other.begin():
+        with Session(session.get_bind().engine) as other, other.begin():
             original(self, other, dead_letter_topic=dead_letter_topic, now=now)
 
     _plant(Checkpoint, "write", write)
@@ -55,11 +55,11 @@ def state_kept() -> None:
 
 def no_compare_and_set() -> None:
     """Offsets are set, whatever they were."""
-    compared = offsets._ADVANCE.text
-    blind = compared.replace(" AND next_offset = :expected", "")
+    compared = offsets._ADVANCE
+    blind = compared.replace(" AND next_offset = %(expected)s", "")
     if blind == compared:
         raise RuntimeError("the comparison to leave out is not where it was")
-    _plant(offsets, "_ADVANCE", text(blind))
+    _plant(offsets, "_ADVANCE", blind)
 
 
 def published_before_commit() -> None:

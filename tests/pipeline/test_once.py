@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+import psycopg
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from fraudwatch.casework.models import DeadLetter, LedgerRow, StreamGap, StreamOffset
 from fraudwatch.casework.verify import Proof, verify
@@ -164,7 +166,9 @@ def test_a_batch_of_two_partitions_is_given_up_whole(install: Install) -> None:
     assert here.states(zombie) == reference.states(other)
 
 
-def test_a_lost_connection_is_waited_out_with_the_same_result(install: Install) -> None:
+def test_a_lost_connection_is_waited_out_with_the_same_result(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, reference = install(), install()
     for installation in (here, reference):
         installation.register()
@@ -174,13 +178,15 @@ def test_a_lost_connection_is_waited_out_with_the_same_result(install: Install) 
     worker.process(polled[0])
 
     cuts: list[object] = []
+    execute = psycopg.Connection.execute
 
-    def cut_once(_connection: object, statement: object, *_: object) -> None:
-        if str(statement).startswith("UPDATE stream_offsets") and not cuts:
-            cuts.append(statement)
+    def cut_once(connection: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        if str(query).startswith("UPDATE stream_offsets") and not cuts:
+            cuts.append(query)
             here.cut_connections()
+        return execute(connection, query, *arguments, **options)
 
-    event.listen(here.engine, "before_execute", cut_once)
+    monkeypatch.setattr(psycopg.Connection, "execute", cut_once)
     with pytest.raises(Unavailable):
         worker.process(polled[1])
     assert cuts
