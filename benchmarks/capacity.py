@@ -327,6 +327,14 @@ def measure(
     return figures
 
 
+KEPT = {
+    "two workers / one, a quarter of a core each": ("2 slowed", "1 slowed"),
+    "two workers / one, pinned, all parts on two cores": ("2 pinned", "1 pinned"),
+    "two workers / one, not pinned": ("2 free", "1 free"),
+    "half of all traffic in one account / evenly spread, one worker": ("1 hot", "1 free"),
+}
+
+
 def kept(drained: Drain, tide: burst.Tide) -> scaling.Measured:
     """What scaling reckons with: the middle of all rounds."""
 
@@ -366,6 +374,9 @@ def kept(drained: Drain, tide: burst.Tide) -> scaling.Measured:
         filling_us=median(run.filling_us for run in drained.runs["2 free"]),
         bytes=drained.left,
         resident_mb=drained.resident_mb,
+        ratios={
+            what: median(drained.ratios(name, beside)) for what, (name, beside) in KEPT.items()
+        },
     )
 
 

@@ -17,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
+from scipy.optimize import nnls
+
 BATCH_ROWS = 2000
 STAGES = ("worker", "database", "broker")
 _NOTHING = 1e-6  # of a row: less is rounding
@@ -40,14 +43,17 @@ class Cost:
         return self.row_us + self.batch_us / rows
 
 
-def fitted(small: tuple[float, float], large: tuple[float, float]) -> Cost:
-    """The cost that gives two measurements: (rows in a batch, microseconds a row) each.
+def fitted(measured: Sequence[tuple[float, float, float]]) -> tuple[float, Cost]:
+    """What explains measurements best, none of it below 0: the cores that a stage takes even if
+    nothing comes, and its cost.
 
-    Neither part is below 0: where the smaller batches were the cheaper, all of it is by row.
+    Each measurement is (rows a second, rows in a batch, microseconds a row with all of that in it);
+    three or more, of different batches and rates. A rate without end stands for a full topic, where
+    nobody is idle. All count alike, however large.
     """
-    (few, dear), (many, cheap) = small, large
-    batch = max(0.0, (dear - cheap) / (1 / few - 1 / many))
-    return Cost(max(0.0, cheap - batch / many), min(batch, cheap * many))
+    shares = [[1e6 / (rate * us), 1 / us, 1 / (rows * us)] for rate, rows, us in measured]
+    (idle, row, batch), _ = nnls(np.array(shares), np.ones(len(measured)))
+    return float(idle), Cost(float(row), float(batch))
 
 
 @dataclass(frozen=True)

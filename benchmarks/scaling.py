@@ -63,17 +63,24 @@ class Measured:
     burst_made_up_seconds: float
     filling_us: float  # broker, for taking a message in
     bytes: Bytes
-    resident_mb: float
+    resident_mb: float  # of the larger worker
+    ratios: dict[str, float]  # transactions a second of one way to run against another
 
-    def costs(self) -> dict[str, Cost]:
-        """By row and by batch, from small batches (`calm`) and full ones (`two`)."""
+    def fits(self) -> dict[str, tuple[float, Cost]]:
+        """Of each stage the cores that two workers take while nothing comes, and its cost: from
+        a calm stream, a burst and a full topic."""
+        loads = (
+            (self.calm.per_second, self.calm),
+            (self.burst.per_second, self.burst),
+            (math.inf, self.two),
+        )
         return {
-            stage: fitted(
-                (self.calm.batch_rows, getattr(self.calm, f"{stage}_us")),
-                (self.two.batch_rows, getattr(self.two, f"{stage}_us")),
-            )
+            stage: fitted([(rate, x.batch_rows, getattr(x, f"{stage}_us")) for rate, x in loads])
             for stage in STAGES
         }
+
+    def costs(self) -> dict[str, Cost]:
+        return {stage: cost for stage, (_, cost) in self.fits().items()}
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,10 @@ def need(rate: int, measured: Measured, assumed: Assumed = Assumed()) -> Need:
     for_accounts = math.ceil(accounts / assumed.accounts_a_worker)
     workers = up_to(max(for_cpu, for_accounts), installations)
     size = min(float(BATCH_ROWS), max(1.0, rate / workers * assumed.batch_seconds))
-    cores = {stage: rate * cost.each(size) / 1e6 for stage, cost in costs.items()}
+    cores = {
+        stage: rate * cost.each(size) / 1e6 + idle / measured.two.workers * workers
+        for stage, (idle, cost) in measured.fits().items()
+    }
     taking_in = rate * measured.filling_us * assumed.replicas / 1e6
     copied = rate * (left.transactions + left.decisions) * assumed.replicas
     return Need(
@@ -251,35 +261,24 @@ class Check:
 
 
 def checks(measured: Measured) -> list[Check]:
-    """The model against this run: rates of a full topic, and the burst.
+    """The model against this run: how fast a full topic is worked off.
 
-    The cores that others used are taken off. Costs are those of the run; what is checked is how
-    they add up to rates and to what waits.
+    Costs are those of the same measurement, and the cores that others used are taken off: what is
+    checked is how costs add up to a rate.
     """
-    costs = measured.costs()
     found = []
     for load in (measured.one, measured.two):
+        costs = {stage: Cost(getattr(load, f"{stage}_us"), 0) for stage in STAGES}
         flow = simulate(_site(load, measured.cores), costs, waiting=30_000)
         name = f"{load.workers} worker{'s' if load.workers > 1 else ''}, a full topic"
         found.append(Check(name, "a second", flow.per_second, load.per_second))
-    one, two = (check for check in found)
-    found.append(
-        Check("two workers / one", "x", two.model / one.model, two.measured / one.measured)
-    )
-    calm = measured.calm
-    found.append(
-        Check(
-            f"rows in a batch at {calm.per_second:,.0f} a second",
-            "rows",
-            batch_rows(calm.per_second / calm.workers, costs),
-            calm.batch_rows,
-        )
-    )
-    return found
+    one, two = found
+    ratio = Check("two workers / one", "x", two.model / one.model, two.measured / one.measured)
+    return [*found, ratio]
 
 
 def _site(load: Load, cores: int) -> Site:
-    return Site(load.workers, together=max(0.5, cores - load.others))
+    return Site(load.workers, together=max(0.05, cores - load.others))
 
 
 def load(path: Path = MEASURED) -> Measured:
@@ -304,6 +303,7 @@ def tables(measured: Measured, assumed: Assumed = Assumed()) -> str:
             f"Measured {measured.measured_at}, {measured.cores} cores, of which others used "
             f"{measured.two.others:.1f} meanwhile.",
             _costs_table(measured),
+            _ratios_table(measured),
             _needs_table(needs),
             _trials_table(trials),
             _checks_table(checks(measured)),
@@ -312,13 +312,18 @@ def tables(measured: Measured, assumed: Assumed = Assumed()) -> str:
 
 
 def _costs_table(measured: Measured) -> str:
-    costs, left = measured.costs(), measured.bytes
-    lines = ["| CPU, us | a row | a batch | a row in batches of 2,000 | of 100 | of 10 |"]
-    lines.append("|---|---|---|---|---|---|")
-    for stage, cost in costs.items():
+    left = measured.bytes
+    lines = [
+        "| CPU, us | a row | a batch | a row in batches of 2,000 | of 100 | of 10 | idle, cores |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|")
+    for stage, (idle, cost) in measured.fits().items():
         sizes = " | ".join(f"{cost.each(n):.1f}" for n in (2000, 100, 10))
-        lines.append(f"| {stage} | {cost.row_us:.1f} | {cost.batch_us:,.0f} | {sizes} |")
-    lines.append(f"| broker, taking the message in | {measured.filling_us:.1f} | | | | |")
+        lines.append(
+            f"| {stage} | {cost.row_us:.1f} | {cost.batch_us:,.0f} | {sizes} |"
+            f" {idle / measured.two.workers:.3f} a worker |"
+        )
+    lines.append(f"| broker, taking the message in | {measured.filling_us:.1f} | | | | | |")
     lines += [
         "",
         "| Bytes a transaction | |",
@@ -327,6 +332,19 @@ def _costs_table(measured: Measured) -> str:
         f"| database files | {left.tables:,.0f} |",
         f"| topic of transactions, lz4 | {left.transactions:,.0f} |",
         f"| topic of decisions, lz4 | {left.decisions:,.0f} |",
+    ]
+    return "\n".join(lines)
+
+
+def _ratios_table(measured: Measured) -> str:
+    calm, burst = measured.calm, measured.burst
+    lines = ["| In the same run | |", "|---|---|"]
+    lines += [f"| {what} | {shown(ratio)} x |" for what, ratio in measured.ratios.items()]
+    lines += [
+        f"| a minute of {burst.per_second / calm.per_second:.0f} times {calm.per_second:,.0f} a "
+        f"second: most that waited | {measured.burst_most_waiting:,.0f} |",
+        f"| made up after | {measured.burst_made_up_seconds:.1f} s |",
+        f"| memory of a worker | {measured.resident_mb:,.0f} MB |",
     ]
     return "\n".join(lines)
 
