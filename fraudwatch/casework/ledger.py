@@ -7,7 +7,6 @@ binary form (`fraudwatch.casework.copy_rows`): one round trip a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import chain, islice
 from typing import Any
@@ -116,32 +115,6 @@ def stored_payloads(
 def stored(payload: bytes) -> Transaction:
     """A transaction from the ledger: it was valid when it came, whatever limits hold today."""
     return decode(payload, now=_FAR_FUTURE, max_bytes=len(payload), max_future_seconds=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """A stored message, for replay of the account state."""
-
-    offset: int
-    payload: bytes
-
-
-def replay(
-    session: Session, partition: int, start: int, end: int, chunk: int = 20_000
-) -> Iterator[list[Past]]:
-    """The messages of a partition with start <= offset < end, in offset order, in chunks.
-
-    Archives that were deleted for their age are left out: accounts forget what they held.
-    """
-    hold(session)
-    archives = [
-        (first, archived)
-        for first, archived in archives_with(session, partition, start, end)
-        if archived.deleted_at is None
-    ]
-    names = ("offset", "payload")
-    for rows in _in_order(session, archives, partition, start, end, names, chunk):
-        yield [Past(row.offset, bytes(row.payload)) for row in rows]
 
 
 def recorded(
