@@ -49,7 +49,7 @@ from benchmarks.parts import (
     stream_of,
 )
 from benchmarks.table import Figure, Noise, aligned, shown
-from fraudwatch.casework import db, users
+from fraudwatch.casework import db, tokens, users
 from fraudwatch.casework.auth import Passwords
 from fraudwatch.clock import SystemClock
 from fraudwatch.domain.access import Role
@@ -149,9 +149,8 @@ class Service:
             user = users.create_user(
                 session, Passwords(), name="bench", role=Role.PAYMENT_SYSTEM, now=now
             )
-            return users.issue_token(
-                session, user, name="bench", now=now, lifetime=timedelta(days=1)
-            )
+            made = tokens.issue(session, user, name="bench", now=now, lifetime=timedelta(days=1))
+            return made.token
 
     def stages(self) -> dict[str, tuple[float, float]]:
         """Seconds and batches of each stage of the worker so far."""

@@ -21,16 +21,18 @@ from fraudwatch.casework.openapi import TAGS, describe
 from fraudwatch.casework.permissions import require_guards
 from fraudwatch.casework.rate_limits import RateLimits
 from fraudwatch.casework.routes import (
+    account,
     audit,
-    cases,
     case_acts,
+    cases,
     dead_letters,
     operations,
-    sessions,
     rules,
+    sessions,
     steering,
     transactions,
     transactions_asked,
+    users,
 )
 
 _DESCRIPTION = """
@@ -84,13 +86,15 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Edge)
     for part in (
         sessions,
+        account,
+        users,
         cases,
+        case_acts,
+        rules,
         transactions_asked,
         transactions,
         dead_letters,
         steering,
-        case_acts,
-        rules,
         audit,
         operations,
     ):

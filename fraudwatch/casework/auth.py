@@ -1,7 +1,6 @@
-"""Who is there: passwords, browser sessions, API tokens.
+"""Who is there: by browser session or API token, and what keeps them from their permissions.
 
-Tokens are random and stored only as SHA-256; passwords as argon2id. An unknown name, a wrong
-password and a locked account take the same time and give the same answer.
+Tokens are random and stored only as SHA-256; passwords as argon2id.
 """
 
 from __future__ import annotations
@@ -9,25 +8,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import BoundedSemaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import audit
 from fraudwatch.casework.models import ApiToken, User, UserSession
-from fraudwatch.domain.access import ROLE_PERMISSIONS, Actor, Role
-from fraudwatch.errors import NotAllowed
+from fraudwatch.domain.access import ROLE_PERMISSIONS, SERVICES, Actor, Hurdle, Permission, Role
+from fraudwatch.errors import ConfigurationError, NotAllowed
 from fraudwatch.settings import Settings
 
-TOKEN_PREFIX = "fwt_"  # noqa: S105 - lets secret scanners find a leaked token
-FREE_ATTEMPTS = 5  # wrong passwords before the account is locked for a while
-_FIRST_LOCK = timedelta(seconds=30)
-_LONGEST_LOCK = timedelta(minutes=15)
 _SEEN_EVERY = timedelta(minutes=1)  # how exact `seen_at` and `last_used_at` are kept
 
 
@@ -43,10 +38,35 @@ class PasswordChangeNeeded(NotAllowed):
     code = "password-change"
 
 
+class CodeNeeded(NotAllowed):
+    """The password was right; the code of the second factor is missing yet."""
+
+    code = "second-factor"
+
+
+class EnrolmentNeeded(NotAllowed):
+    """The role needs a second factor, and the person has none."""
+
+    code = "second-factor-enrolment"
+
+
+class BrowserNeeded(NotAllowed):
+    """One's own account is changed in a browser's session, not with a token."""
+
+    code = "session-needed"
+
+
 class CsrfMissing(NotAllowed):
     """A browser's request that changes something, without the session's token."""
 
     code = "csrf"
+
+
+_HURDLES = {
+    Hurdle.CODE: (CodeNeeded, "give the code of the second factor: POST /v1/login/code"),
+    Hurdle.PASSWORD: (PasswordChangeNeeded, "change the password first: POST /v1/me/password"),
+    Hurdle.ENROL: (EnrolmentNeeded, "your role needs a second factor: POST /v1/me/second-factor"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +75,23 @@ class Identity:
 
     actor: Actor
     display_name: str
-    must_change_password: bool
+    hurdle: Hurdle | None = None
     csrf: str | None = None
     session_sha256: bytes | None = None
+    session_id: int | None = None
+    session_since: datetime | None = None
     token_id: int | None = None
 
+    @property
+    def must_change_password(self) -> bool:
+        """Whether somebody else knows the password."""
+        return self.hurdle is Hurdle.PASSWORD
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A fresh session. `token` goes into the cookie and is kept nowhere else."""
-
-    token: str
-    identity: Identity
+    def require_no_hurdle(self, but: frozenset[Hurdle] = frozenset()) -> None:
+        """Raise what the person must do first, unless that may wait here."""
+        if self.hurdle is not None and self.hurdle not in but:
+            refusal, words = _HURDLES[self.hurdle]
+            raise refusal(words)
 
 
 class Passwords:
@@ -100,83 +125,12 @@ class Passwords:
         return self._hasher.check_needs_rehash(encoded)
 
 
-def sign_in(
-    session: Session,
-    passwords: Passwords,
-    settings: Settings,
-    *,
-    name: str,
-    password: str,
-    now: datetime,
-) -> SignedIn | None:
-    """A new session, or None when it cannot be: commit in both cases, failures are counted.
-
-    The user's row stays locked while the password is checked, so guesses in parallel count one by
-    one. After `FREE_ATTEMPTS` failures the account is locked for 30 s, doubling to 15 minutes.
-    """
-    user = session.scalar(
-        select(User).where(User.name == name, User.kind == "person").with_for_update()
-    )
-    locked = user is not None and user.locked_until is not None and user.locked_until > now
-    usable = user is not None and not user.disabled and not locked
-    fits = passwords.verify(user.password_hash if user and usable else None, password)
-    if user is None or locked:
-        return None
-    actor = actor_of(user)
-    if not fits:
-        count_failure(session, user, now)
-        audit.append(
-            session, at=now, actor=None, action="login.failed", subject=f"user:{user.id}", data={}
-        )
-        return None
-    user.failed_logins, user.locked_until = 0, None
-    if user.password_hash and passwords.outdated(user.password_hash):
-        user.password_hash = passwords.hash(password)
-    token = secrets.token_urlsafe(32)
-    row = UserSession(
-        token_sha256=_sha256(token),
-        user_id=user.id,
-        csrf=secrets.token_urlsafe(32),
-        created_at=now,
-        seen_at=now,
-        expires_at=now + timedelta(hours=settings.session_hours),
-    )
-    session.add(row)
-    session.execute(
-        delete(UserSession).where(UserSession.user_id == user.id, UserSession.expires_at <= now)
-    )
-    session.flush()
-    audit.append(session, at=now, actor=actor, action="login", subject=f"user:{user.id}", data={})
-    return SignedIn(token, _identity(user, row))
-
-
-def count_failure(session: Session, user: User, now: datetime) -> None:
-    """A wrong password for this user, wherever it was given: too many lock the account a while."""
-    user.failed_logins += 1
-    user.locked_until = _lock_until(user.failed_logins, now)
-    session.flush()
-
-
-def sign_out(session: Session, identity: Identity) -> None:
-    """End the browser session of this request."""
-    session.execute(delete(UserSession).where(UserSession.token_sha256 == identity.session_sha256))
-
-
-def end_sessions(session: Session, user_id: int, *, but: bytes | None = None) -> None:
-    """End the user's browser sessions, except the one given."""
-    session.execute(
-        delete(UserSession).where(
-            UserSession.user_id == user_id, UserSession.token_sha256.is_distinct_from(but)
-        )
-    )
-
-
 def by_cookie(session: Session, settings: Settings, token: str, now: datetime) -> Identity:
     """Who the session cookie belongs to. Raises `NotSignedIn`."""
     found = session.execute(
         select(UserSession, User)
         .join(User, User.id == UserSession.user_id)
-        .where(UserSession.token_sha256 == _sha256(token))
+        .where(UserSession.token_sha256 == sha256(token))
     ).first()
     if found is None:
         raise NotSignedIn("sign in first")
@@ -190,15 +144,15 @@ def by_cookie(session: Session, settings: Settings, token: str, now: datetime) -
             .where(UserSession.token_sha256 == row.token_sha256)
             .values(seen_at=now)
         )
-    return _identity(user, row)
+    return of_session(user, row, settings)
 
 
-def by_token(session: Session, token: str, now: datetime) -> Identity:
+def by_token(session: Session, settings: Settings, token: str, now: datetime) -> Identity:
     """Who the API token belongs to. Raises `NotSignedIn`."""
     found = session.execute(
         select(ApiToken, User)
         .join(User, User.id == ApiToken.user_id)
-        .where(ApiToken.token_sha256 == _sha256(token))
+        .where(ApiToken.token_sha256 == sha256(token))
     ).first()
     if found is None:
         raise NotSignedIn("the token is not known")
@@ -207,25 +161,9 @@ def by_token(session: Session, token: str, now: datetime) -> Identity:
         raise NotSignedIn("the token has ended")
     if row.last_used_at is None or row.last_used_at + _SEEN_EVERY <= now:
         session.execute(update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=now))
-    return _identity(user, None, row.id)
-
-
-def new_token(
-    session: Session, user: User, *, name: str, now: datetime, lifetime: timedelta
-) -> str:
-    """An API token for the user; it is shown this once."""
-    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    session.add(
-        ApiToken(
-            token_sha256=_sha256(token),
-            user_id=user.id,
-            name=name,
-            created_at=now,
-            expires_at=now + lifetime,
-        )
-    )
-    session.flush()
-    return token
+    hurdle = _hurdle(user, settings)
+    actor = actor_of(user, hurdle, row.permissions)
+    return Identity(actor, user.display_name, hurdle, token_id=row.id)
 
 
 def check_csrf(identity: Identity, presented: str | None) -> None:
@@ -236,31 +174,52 @@ def check_csrf(identity: Identity, presented: str | None) -> None:
         raise CsrfMissing("send the session's token as X-CSRF-Token (GET /v1/me shows it)")
 
 
-def actor_of(user: User) -> Actor:
-    """The actor a user acts as. A password that must be changed leaves no permission."""
+def actor_of(user: User, hurdle: Hurdle | None = None, only: Iterable[str] | None = None) -> Actor:
+    """The actor a user acts as. A hurdle leaves no permission; `only` leaves those it names."""
     role = Role(user.role)
-    permissions = frozenset() if user.must_change_password else ROLE_PERMISSIONS[role]
-    return Actor(user.id, user.name, role, user.kind == "person", permissions)
+    permissions = frozenset() if hurdle is not None else ROLE_PERMISSIONS[role]
+    if only is not None:
+        # Names of permissions that this version does not know any more give nothing.
+        permissions &= {p for p in Permission if p.value in set(only)}
+    units = None if user.units is None else frozenset(user.units)
+    return Actor(user.id, user.name, role, user.kind == "person", permissions, units)
 
 
-def _identity(user: User, row: UserSession | None, token_id: int | None = None) -> Identity:
+def of_session(user: User, row: UserSession, settings: Settings) -> Identity:
+    """The identity that a session gives."""
+    hurdle = Hurdle.CODE if row.awaits_code else _hurdle(user, settings, row.method)
     return Identity(
-        actor_of(user),
+        actor_of(user, hurdle),
         user.display_name,
-        user.must_change_password,
-        row.csrf if row else None,
-        row.token_sha256 if row else None,
-        token_id,
+        hurdle,
+        csrf=row.csrf,
+        session_sha256=row.token_sha256,
+        session_id=row.id,
+        session_since=row.created_at,
     )
 
 
-def _lock_until(failures: int, now: datetime) -> datetime | None:
-    over = failures - FREE_ATTEMPTS
-    if over < 0:
-        return None
-    wait: timedelta = min(_LONGEST_LOCK, _FIRST_LOCK * (1 << min(over, 10)))
-    return now + wait
+def second_factor_roles(settings: Settings) -> frozenset[Role]:
+    """Roles whose people must have a second factor. Raises `ConfigurationError`."""
+    names = [name.strip() for name in settings.second_factor_roles.split(",") if name.strip()]
+    people = {role.value: role for role in Role if role not in SERVICES}
+    if unknown := [name for name in names if name not in people]:
+        raise ConfigurationError(
+            f"FRAUDWATCH_SECOND_FACTOR_ROLES: {unknown[0]!r} is no role of a person; "
+            f"choose from {', '.join(people)}"
+        )
+    return frozenset(people[name] for name in names)
 
 
-def _sha256(token: str) -> bytes:
+def _hurdle(user: User, settings: Settings, method: str = "password") -> Hurdle | None:
+    if user.must_change_password:
+        return Hurdle.PASSWORD
+    by_provider = method == "provider" or user.provider is not None  # it asks for what it needs
+    without = user.totp_secret is None and user.kind == "person" and not by_provider
+    needs = without and Role(user.role) in second_factor_roles(settings)
+    return Hurdle.ENROL if needs else None
+
+
+def sha256(token: str) -> bytes:
+    """How tokens are stored."""
     return hashlib.sha256(token.encode()).digest()

@@ -8,6 +8,11 @@ import secrets
 _READABLE = "23456789bcdfghjkmnpqrstvwxz"
 
 
+def readable(*, groups: int, of: int) -> str:
+    """Random characters (4.75 bits each) in groups, to be read out or typed once."""
+    return "-".join("".join(secrets.choice(_READABLE) for _ in range(of)) for _ in range(groups))
+
+
 def one_time_password() -> str:
-    """57 random bits in three groups of four characters, to be read out or typed once."""
-    return "-".join("".join(secrets.choice(_READABLE) for _ in range(4)) for _ in range(3))
+    """57 random bits."""
+    return readable(groups=3, of=4)

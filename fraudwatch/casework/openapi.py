@@ -22,6 +22,8 @@ from fraudwatch.settings import Settings
 
 TAGS = [
     {"name": "sessions", "description": "Sign in and out, and who am I."},
+    {"name": "account", "description": "One's own account: second factor, sessions, tokens."},
+    {"name": "users", "description": "People and services, for administrators."},
     {"name": "cases", "description": "The queue, and what people do to cases."},
     {"name": "transactions", "description": "What came in, and what was decided about it."},
     {"name": "dead letters", "description": "Messages that could not be used."},

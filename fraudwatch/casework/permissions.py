@@ -17,11 +17,11 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from fraudwatch.casework import auth, looks
-from fraudwatch.casework.auth import Identity, NotSignedIn, PasswordChangeNeeded
+from fraudwatch.casework.auth import BrowserNeeded, Identity, NotSignedIn
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep, open_session
 from fraudwatch.casework.known_tokens import KnownTokens
 from fraudwatch.casework.masking import Lens
-from fraudwatch.domain.access import Permission
+from fraudwatch.domain.access import Hurdle, Permission
 from fraudwatch.errors import ConfigurationError, NotAllowed
 from fraudwatch.settings import Settings
 
@@ -64,7 +64,7 @@ def identify(
     now = services.clock.now()
     token = presented_token(request)
     if token is not None:
-        return auth.by_token(session, token, now)
+        return auth.by_token(session, services.settings, token, now)
     cookie = request.cookies.get(cookie_name(services.settings))
     if cookie is None:
         raise NotSignedIn("sign in, or send an API token as `Authorization: Bearer`")
@@ -92,8 +92,7 @@ class Requires(Guard):
     ) -> Iterator[Lens]:
         """The lens of the actor; what it shows of persons becomes a look, in the request's own
         transaction. Raises `NotAllowed` or one of its kinds."""
-        if identity.must_change_password:
-            raise PasswordChangeNeeded("change the password first: POST /v1/me/password")
+        identity.require_no_hurdle()
         if not identity.actor.may(self.permission):
             raise NotAllowed(f"this needs {self.permission}")
         lens = Lens(identity.actor, services.settings.require_secret())
@@ -128,6 +127,7 @@ class RequiresToken(Guard):
         if identity is None:
             identity = await run_in_threadpool(self._identify, request.app.state.services, token)
             known.keep(token, identity)
+        identity.require_no_hurdle()
         if not identity.actor.may(self.permission):
             raise NotAllowed(f"this needs {self.permission}")
         return identity
@@ -135,13 +135,35 @@ class RequiresToken(Guard):
     @staticmethod
     def _identify(services: Services, token: str) -> Identity:
         with open_session(services) as session:
-            return auth.by_token(session, token, services.clock.now())
+            return auth.by_token(session, services.settings, token, services.clock.now())
 
 
+@dataclass(frozen=True, slots=True)
 class SignedInOnly(Guard):
-    """Lets through everybody who is signed in."""
+    """Lets through everybody who is signed in, also those with one of these things to do first."""
+
+    hurdles: frozenset[Hurdle]
 
     def __call__(self, identity: IdentityDep) -> Identity:
+        """Who asks. Raises what they must do first."""
+        identity.require_no_hurdle(self.hurdles)
+        return identity
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccount(Guard):
+    """Lets through people in a browser's session, for what changes or tells of their account.
+
+    Not tokens: one that leaked must not make others, nor end the sessions of its owner.
+    """
+
+    hurdles: frozenset[Hurdle] = frozenset()
+
+    def __call__(self, identity: IdentityDep) -> Identity:
+        """Who asks. Raises `BrowserNeeded` or what they must do first."""
+        if identity.session_sha256 is None:
+            raise BrowserNeeded("sign in with a browser's session: tokens cannot do this")
+        identity.require_no_hurdle(self.hurdles)
         return identity
 
 
@@ -158,10 +180,18 @@ def _needs(permission: Permission) -> Any:
 
 
 PUBLIC = Depends(Everybody())
-AnySignedIn = Annotated[Identity, Depends(SignedInOnly())]
+Arriving = Annotated[Identity, Depends(SignedInOnly(frozenset(Hurdle)))]
+AnySignedIn = Annotated[Identity, Depends(SignedInOnly(frozenset({Hurdle.PASSWORD, Hurdle.ENROL})))]
+MayChoosePassword = Annotated[
+    Identity, Depends(OwnAccount(frozenset({Hurdle.PASSWORD, Hurdle.ENROL})))
+]
+MayEnrol = Annotated[Identity, Depends(OwnAccount(frozenset({Hurdle.ENROL})))]
+Own = Annotated[Identity, Depends(OwnAccount())]
 MayReadCases = Annotated[Lens, _needs(Permission.CASES_READ)]
 MayWorkCases = Annotated[Lens, _needs(Permission.CASES_WORK)]
 MayReopenCases = Annotated[Lens, _needs(Permission.CASES_REOPEN)]
+MayReassignCases = Annotated[Lens, _needs(Permission.CASES_REASSIGN)]
+MayWriteDisputes = Annotated[Lens, _needs(Permission.DISPUTES_WRITE)]
 MayReadTransactions = Annotated[Lens, _needs(Permission.TRANSACTIONS_READ)]
 MayAsk = Annotated[Identity, Depends(RequiresToken(Permission.TRANSACTIONS_WRITE))]
 MayReadDecisions = Annotated[Lens, _needs(Permission.TRANSACTIONS_WRITE)]
@@ -174,6 +204,8 @@ MayReadDeadLetters = Annotated[Lens, _needs(Permission.DEAD_LETTERS_READ)]
 MayRevealDeadLetters = Annotated[Lens, _needs(Permission.DEAD_LETTERS_REVEAL)]
 MayReplayDeadLetters = Annotated[Lens, _needs(Permission.DEAD_LETTERS_REPLAY)]
 MayReadAudit = Annotated[Lens, _needs(Permission.AUDIT_READ)]
+MayReadUsers = Annotated[Lens, _needs(Permission.USERS_READ)]
+MayManageUsers = Annotated[Lens, _needs(Permission.USERS_MANAGE)]
 MayReadMetrics = Annotated[Lens, _needs(Permission.METRICS_READ)]
 
 
@@ -190,8 +222,6 @@ def require_guards(app: FastAPI, *, unguarded: frozenset[str] = frozenset()) -> 
     """
     for route in iter_route_contexts(app.routes):
         if route.path not in unguarded and not guards(route):
-MayReassignCases = Annotated[Lens, _needs(Permission.CASES_REASSIGN)]
-MayWriteDisputes = Annotated[Lens, _needs(Permission.DISPUTES_WRITE)]
             raise ConfigurationError(f"the route {route.path} names no permission")
 
 

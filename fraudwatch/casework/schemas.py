@@ -48,6 +48,8 @@ class Me(Answer):
         role="analyst",
         permissions=["cases:read", "cases:work", "personal:read", "transactions:read"],
         must_change_password=False,
+        units=None,
+        first=None,
         csrf="dUsP1qTlF_3YopYtg5aB2wk3Zy-i5riL-bLMEPE16sA",
     )
     user_id: int
@@ -56,6 +58,12 @@ class Me(Answer):
     role: str
     permissions: list[str]
     must_change_password: bool
+    units: list[str] | None = Field(None, description="Whose cases they see; null: all.")
+    first: str | None = Field(
+        None,
+        description="What must be done before anything else: `second-factor` (give the code), "
+        "`password-change`, `second-factor-enrolment`.",
+    )
     csrf: str | None = Field(
         None, description="Send as `X-CSRF-Token` with unsafe methods; null for API tokens."
     )

@@ -1,20 +1,29 @@
-"""People and services that can sign in."""
+"""People and services that can sign in: made, changed and barred by administrators.
+
+`actor` None is the operator's shell: the only way to the first administrator, and not bound by the
+two rules that hold for everybody else: nobody changes their own role, units or state, and one
+administrator who can sign in always stays.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import audit, auth
+from fraudwatch.casework import audit, auth, browser_sessions, second_factor
 from fraudwatch.casework.auth import Identity, Passwords
-from fraudwatch.casework.models import ApiToken, User
-from fraudwatch.domain.access import SERVICES, Actor, Role
-from fraudwatch.errors import Conflict, Invalid, NotFound
+from fraudwatch.casework.models import User
+from fraudwatch.casework.password_strength import check_password
+from fraudwatch.domain.access import SERVICES, Actor, Permission, Role
+from fraudwatch.errors import Conflict, Invalid, NotAllowed, NotFound
 
-SHORTEST_PASSWORD = 12
-LONGEST_PASSWORD = 1000
+ONE_TIME_LIFE = timedelta(hours=72)
+"""How long a one-time password waits for its person."""
+MOST_UNITS = 50
+LONGEST_UNIT = 100
 
 
 def list_users(session: Session) -> list[User]:
@@ -30,6 +39,14 @@ def get_user(session: Session, name: str) -> User:
     return user
 
 
+def by_id(session: Session, user_id: int) -> User:
+    """The user, their row locked until the end of the transaction. Raises `NotFound`."""
+    user = session.scalar(select(User).where(User.id == user_id).with_for_update())
+    if user is None:
+        raise NotFound(f"there is no user {user_id}")
+    return user
+
+
 def create_user(
     session: Session,
     passwords: Passwords,
@@ -40,21 +57,19 @@ def create_user(
     display_name: str = "",
     password: str | None = None,
     must_change_password: bool = False,
+    units: Sequence[str] | None = None,
     actor: Actor | None = None,
 ) -> User:
-    """Add a person, or a service for the roles of `SERVICES`. `actor` None: the operator's shell.
+    """Add a person, or a service for the roles of `SERVICES`. A service signs in with tokens.
 
-    A service has no password: it signs in with tokens.
+    A password that must be changed is good for `ONE_TIME_LIFE`.
     """
-    if not name or len(name) > 100 or not name.isprintable() or name != name.strip():
-        raise Invalid("a user name has 1 to 100 printable characters, without spaces around them")
-    if session.scalar(select(User.id).where(User.name == name)) is not None:
-        raise Conflict(f"there is a user {name!r} already")
+    check_name(session, name)
     service = role in SERVICES
     if service and password is not None:
         raise Invalid("a service has no password: give it a token")
-    if password is not None:
-        _check_password(name, password)
+    if password is not None and not must_change_password:
+        check_password(password, (name, display_name))
     user = User(
         name=name,
         display_name=display_name or name,
@@ -62,14 +77,77 @@ def create_user(
         role=role.value,
         password_hash=None if password is None else passwords.hash(password),
         must_change_password=must_change_password,
+        password_ends_at=now + ONE_TIME_LIFE if must_change_password else None,
         disabled=False,
         failed_logins=0,
         created_at=now,
+        units=checked_units(units),
     )
     session.add(user)
     session.flush()
-    _audit(session, user, actor, "user.create", now, {"name": name, "role": role.value})
+    data: dict[str, object] = {"name": name, "role": role.value, "units": user.units}
+    _audit(session, user, actor, "user.create", now, data)
     return user
+
+
+def check_name(session: Session, name: str) -> None:
+    """Raise unless a new user may have this name."""
+    if not name or len(name) > 100 or not name.isprintable() or name != name.strip():
+        raise Invalid("a user name has 1 to 100 printable characters, without spaces around them")
+    if session.scalar(select(User.id).where(User.name == name)) is not None:
+        raise Conflict(f"there is a user {name!r} already")
+
+
+def checked_units(units: Sequence[str] | None) -> list[str] | None:
+    """Units as they are stored: sorted, each once. None is all units; an empty list would be no
+    unit at all, which is not meant by anybody."""
+    if units is None:
+        return None
+    found = sorted(set(units))
+    fit = all(0 < len(u) <= LONGEST_UNIT and u.isprintable() and u == u.strip() for u in found)
+    if not found or len(found) > MOST_UNITS or not fit:
+        raise Invalid(f"1 to {MOST_UNITS} units of 1 to {LONGEST_UNIT} printable characters each")
+    return found
+
+
+def change_user(
+    session: Session,
+    user: User,
+    *,
+    now: datetime,
+    role: Role | None = None,
+    display_name: str | None = None,
+    units: Sequence[str] | None = None,
+    all_units: bool = False,
+    actor: Actor | None = None,
+) -> None:
+    """Change what is given. Another role or other units end the user's sessions: what they may
+    then see is asked for anew."""
+    changed: dict[str, object] = {}
+    if display_name is not None and display_name != user.display_name:
+        if not display_name.strip() or len(display_name) > 200 or not display_name.isprintable():
+            raise Invalid("a name to show has 1 to 200 printable characters")
+        user.display_name = changed["display_name"] = display_name
+    narrowed = None if all_units else checked_units(units)
+    scoped = (all_units or units is not None) and narrowed != user.units
+    other_role = role is not None and role.value != user.role
+    if scoped or other_role:
+        _not_oneself(user, actor)
+    if role is not None and other_role:
+        if (role in SERVICES) != (user.kind == "service"):
+            raise Invalid("a person stays a person and a service a service: create another user")
+        if user.role == Role.ADMIN:
+            _keep_an_administrator(session, user, actor)
+        user.role = changed["role"] = role.value
+    if scoped:
+        user.units = narrowed
+        changed["units"] = narrowed
+    if not changed:
+        return
+    session.flush()
+    if scoped or other_role:
+        browser_sessions.end_all(session, user.id)
+    _audit(session, user, actor, "user.change", now, changed)
 
 
 def set_password(
@@ -82,100 +160,103 @@ def set_password(
     must_change_password: bool = False,
     actor: Actor | None = None,
 ) -> None:
-    """Replace the password, lift a lock and end all sessions of the user."""
+    """Replace the password, lift locks, end all sessions and forget known devices."""
     if user.kind != "person":
         raise Invalid("a service has no password: give it a token")
-    _check_password(user.name, password)
+    if user.provider is not None:
+        raise Invalid("this person signs in at the provider: reset the password there")
+    _not_oneself(user, actor)
+    if not must_change_password:
+        check_password(password, (user.name, user.display_name))
     user.password_hash = passwords.hash(password)
     user.must_change_password = must_change_password
+    user.password_ends_at = now + ONE_TIME_LIFE if must_change_password else None
     user.failed_logins, user.locked_until = 0, None
     session.flush()
-    auth.end_sessions(session, user.id)
-    _audit(session, user, actor, "user.password", now, {})
+    browser_sessions.end_all(session, user.id)
+    browser_sessions.forget_devices(session, user.id)
+    _audit(session, user, actor, "user.password", now, {"one_time": must_change_password})
 
 
-def change_password(
-    session: Session,
-    passwords: Passwords,
-    identity: Identity,
-    *,
-    current: str,
-    new: str,
-    now: datetime,
-) -> bool:
-    """Replace one's own password; False when `current` is wrong. Other sessions end.
-
-    Commit in both cases: wrong guesses count as at sign-in, and lock the account like there.
-    """
-    user = session.get(User, identity.actor.user_id, with_for_update=True)
-    if user is None or (user.locked_until is not None and user.locked_until > now):
-        return False
-    if not passwords.verify(user.password_hash, current):
-        auth.count_failure(session, user, now)
-        return False
-    if new == current:
+def choose_password(
+    session: Session, passwords: Passwords, identity: Identity, new: str, *, now: datetime
+) -> None:
+    """Replace one's own password, the current one having been confirmed; other sessions end."""
+    user = by_id(session, identity.actor.user_id)
+    if user.provider is not None or user.kind != "person":
+        raise Invalid("you have no password here")
+    if passwords.verify(user.password_hash, new):
         raise Invalid("the new password must differ from the current one")
-    _check_password(user.name, new)
+    check_password(new, (user.name, user.display_name))
     user.password_hash, user.must_change_password = passwords.hash(new), False
+    user.password_ends_at = None
     session.flush()
-    auth.end_sessions(session, user.id, but=identity.session_sha256)
+    browser_sessions.end_all(session, user.id, but=identity.session_sha256)
+    browser_sessions.forget_devices(session, user.id)
     _audit(session, user, identity.actor, "user.password", now, {})
-    return True
+
+
+def reset_second_factor(
+    session: Session, user: User, *, now: datetime, actor: Actor | None = None
+) -> None:
+    """For who lost their device and the recovery codes: sessions end, a password alone is asked."""
+    _not_oneself(user, actor)
+    if user.totp_secret is None:
+        raise Invalid("this user has no second factor")
+    second_factor.remove(session, user)
+    browser_sessions.end_all(session, user.id)
+    browser_sessions.forget_devices(session, user.id)
+    _audit(session, user, actor, "user.second_factor_reset", now, {})
 
 
 def set_disabled(
     session: Session, user: User, disabled: bool, *, now: datetime, actor: Actor | None = None
 ) -> None:
     """Bar a user from signing in, or let them again. Sessions end at once, tokens stop working."""
+    if user.disabled == disabled:
+        return
+    _not_oneself(user, actor)
+    if disabled and user.role == Role.ADMIN:
+        _keep_an_administrator(session, user, actor)
     user.disabled = disabled
     session.flush()
     if disabled:
-        auth.end_sessions(session, user.id)
+        browser_sessions.end_all(session, user.id)
     _audit(session, user, actor, "user.disable" if disabled else "user.enable", now, {})
 
 
-def issue_token(
-    session: Session,
-    user: User,
-    *,
-    name: str,
-    now: datetime,
-    lifetime: timedelta = timedelta(days=90),
-    actor: Actor | None = None,
-) -> str:
-    """An API token for the user, shown this once."""
-    if not timedelta(0) < lifetime <= timedelta(days=366):
-        raise Invalid("a token lives at most 366 days")
-    token = auth.new_token(session, user, name=name, now=now, lifetime=lifetime)
-    _audit(session, user, actor, "token.issue", now, {"name": name, "expires": now + lifetime})
-    return token
+def end_sessions(session: Session, user: User, *, now: datetime, actor: Actor | None = None) -> int:
+    """End all of a user's sessions; returns how many."""
+    ended = browser_sessions.end_all(session, user.id)
+    _audit(session, user, actor, "session.end_all", now, {"sessions": ended})
+    return ended
 
 
-def revoke_tokens(
-    session: Session,
-    user: User,
-    *,
-    now: datetime,
-    name: str | None = None,
-    actor: Actor | None = None,
-) -> int:
-    """End the user's tokens, or those of one name; returns how many."""
-    conditions = [ApiToken.user_id == user.id, ApiToken.revoked_at.is_(None)]
-    if name is not None:
-        conditions.append(ApiToken.name == name)
-    ended = session.scalars(
-        update(ApiToken).where(*conditions).values(revoked_at=now).returning(ApiToken.id)
+def _not_oneself(user: User, actor: Actor | None) -> None:
+    if actor is not None and actor.user_id == user.id:
+        raise NotAllowed("another administrator must do this: nobody changes their own rights")
+
+
+def _keep_an_administrator(session: Session, user: User, actor: Actor | None) -> None:
+    """Locks all of them, so that two who bar each other at once do not both succeed."""
+    if actor is None:
+        return
+    admins = session.scalars(
+        select(User)
+        .where(User.role == Role.ADMIN, User.kind == "person")
+        .order_by(User.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     ).all()
-    _audit(session, user, actor, "token.revoke", now, {"tokens": len(ended)})
-    return len(ended)
-
-
-def _check_password(name: str, password: str) -> None:
-    """Length is what counts (NIST SP 800-63B, 3.1.1.2); no rules on kinds of characters."""
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise Invalid(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
-    if name.lower() in password.lower() or len(set(password)) < 4:
-        raise Invalid("the password is too easy to guess: choose several unrelated words")
+    others = [
+        found
+        for found in admins
+        if found.id != user.id
+        and not found.disabled
+        and auth.actor_of(found).may(Permission.USERS_MANAGE)
+    ]
+    if not others:
+        raise Conflict("this is the last administrator who can sign in: make another one first")
 
 
 def _audit(

@@ -33,6 +33,7 @@ def api(stop_with_stdin: StopWithStdin = False) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )
 

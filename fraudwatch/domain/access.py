@@ -91,6 +91,14 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 
+class Hurdle(StrEnum):
+    """What a person must do, once signed in, before they hold any permission."""
+
+    CODE = "second-factor"  # give the code of the second factor
+    PASSWORD = "password-change"  # noqa: S105 - choose a password of their own
+    ENROL = "second-factor-enrolment"  # set up a second factor, which their role must have
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Whoever acts: a person or a service, with the permissions of this request."""
@@ -100,6 +108,7 @@ class Actor:
     role: Role
     person: bool
     permissions: frozenset[Permission]
+    units: frozenset[str] | None = None  # of the institution, whose cases they see; None: all
 
     def may(self, permission: Permission) -> bool:
         """Whether the actor holds the permission."""

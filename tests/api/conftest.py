@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import users
+from fraudwatch.casework import tokens
 from fraudwatch.casework.app import create_app
 from fraudwatch.casework.context import Services
 from fraudwatch.clock import FixedClock
@@ -54,9 +54,9 @@ class Api:
         if name not in self.known:
             with self.seed() as seed:
                 user = seed.user(name, role)
-                self.known[name] = users.issue_token(
+                self.known[name] = tokens.issue(
                     seed.session, user, name="test", now=self.clock.now()
-                )
+                ).token
         return self.client(authorization=f"Bearer {self.known[name]}")
 
     def browser(self, name: str, password: str = PASSWORD) -> tuple[TestClient, str]:

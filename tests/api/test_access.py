@@ -8,7 +8,7 @@ from fastapi.routing import iter_route_contexts
 
 from fraudwatch.casework.masking import Lens, masked
 from fraudwatch.casework.permissions import Everybody, guards, require_guards
-from fraudwatch.domain.access import ROLE_PERMISSIONS, Actor, Permission, Role
+from fraudwatch.domain.access import ROLE_PERMISSIONS, SERVICES, Actor, Permission, Role
 from fraudwatch.errors import ConfigurationError
 from tests.api.conftest import Api
 
@@ -27,7 +27,6 @@ RESOLVE = {"resolution": "fraud", "reason_codes": ["scam"]}
 NEEDED: dict[tuple[str, str], Permission | None] = {
     ("POST", "/v1/logout"): None,
     ("GET", "/v1/me"): None,
-    ("POST", "/v1/me/password"): None,
     ("GET", "/v1/cases"): Permission.CASES_READ,
     ("POST", "/v1/cases/next"): Permission.CASES_WORK,
     ("GET", "/v1/cases/{case_id}"): Permission.CASES_READ,
@@ -65,6 +64,33 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/audit/looks"): Permission.AUDIT_READ,
     ("GET", "/v1/audit/verify"): Permission.AUDIT_READ,
     ("GET", "/metrics"): Permission.METRICS_READ,
+    ("GET", "/v1/users"): Permission.USERS_READ,
+    ("POST", "/v1/users"): Permission.USERS_MANAGE,
+    ("GET", "/v1/users/{user_id}"): Permission.USERS_READ,
+    ("PATCH", "/v1/users/{user_id}"): Permission.USERS_MANAGE,
+    ("POST", "/v1/users/{user_id}/reset-password"): Permission.USERS_MANAGE,
+    ("POST", "/v1/users/{user_id}/reset-second-factor"): Permission.USERS_MANAGE,
+    ("GET", "/v1/users/{user_id}/sessions"): Permission.USERS_READ,
+    ("DELETE", "/v1/users/{user_id}/sessions"): Permission.USERS_MANAGE,
+    ("GET", "/v1/users/{user_id}/tokens"): Permission.USERS_READ,
+    ("POST", "/v1/users/{user_id}/tokens"): Permission.USERS_MANAGE,
+    ("DELETE", "/v1/users/{user_id}/tokens/{token_id}"): Permission.USERS_MANAGE,
+    ("POST", "/v1/login/code"): None,
+}
+# For people in a browser's session; tokens are refused.
+OWN = {
+    ("POST", "/v1/me/password"),
+    ("GET", "/v1/me/second-factor"),
+    ("POST", "/v1/me/second-factor"),
+    ("POST", "/v1/me/second-factor/confirm"),
+    ("POST", "/v1/me/second-factor/remove"),
+    ("POST", "/v1/me/recovery-codes"),
+    ("GET", "/v1/me/sessions"),
+    ("DELETE", "/v1/me/sessions"),
+    ("DELETE", "/v1/me/sessions/{session_id}"),
+    ("GET", "/v1/me/tokens"),
+    ("POST", "/v1/me/tokens"),
+    ("DELETE", "/v1/me/tokens/{token_id}"),
 }
 PUBLIC = {
     ("POST", "/v1/login"),
@@ -85,10 +111,20 @@ BODIES: dict[str, object] = {
     f"{DEAD_LETTER}/reveal": {"why": "x"},
     f"{DEAD_LETTER}/replay": {"why": "x"},
     "/v1/dead-letters/replay": {"why": "x"},
+    "/v1/login/code": {"code": "000000"},
+    "/v1/users": {"name": "x", "role": "analyst"},
+    "/v1/users/{user_id}": {"display_name": "x"},
+    "/v1/users/{user_id}/tokens": {"name": "x"},
     "/v1/me/password": {"current": "x", "new": "x"},
+    "/v1/me/second-factor": {"password": "x"},
+    "/v1/me/second-factor/confirm": {"code": "000000"},
+    "/v1/me/second-factor/remove": {"password": "x"},
+    "/v1/me/recovery-codes": {"password": "x"},
+    "/v1/me/tokens": {"name": "x"},
 }
 APART = {"/metrics", "/health", "/ready", "/openapi.json"}
 IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
+IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 
 
@@ -107,7 +143,7 @@ def test_every_route_names_its_permission(api: Api) -> None:
     for route in iter_route_contexts(api.app.routes):
         if route.original_route.__class__.__name__ != "Mount":
             assert guards(route), f"{route.path} is open to all"
-    assert rest_routes(api.app) == NEEDED.keys() | PUBLIC
+    assert rest_routes(api.app) == NEEDED.keys() | PUBLIC | OWN
     open_to_all = {
         (method, route.path)
         for route in iter_route_contexts(api.app.routes)
@@ -143,6 +179,30 @@ def test_each_role_reaches_exactly_what_it_may(api: Api) -> None:
             refused = answer.status_code in {401, 403} and answer.json()["code"] == "not-allowed"
             assert refused is not may, f"{role} {method} {path}: {answer.status_code} {answer.text}"
             assert answer.status_code < 500, answer.text
+
+
+def test_an_own_account_is_for_its_person_in_a_session(api: Api) -> None:
+    """A token that leaked must not change the password, or make other tokens."""
+    people = [role for role in Role if role not in SERVICES]
+    with api.seed() as seed:
+        for role in people:
+            seed.user(f"{role.value}-1", role)
+    for role in people:
+        client, csrf = api.browser(f"{role.value}-1")
+        for method, path in sorted(OWN):
+            url, body = path.format(**IDS), BODIES.get(path)
+            assert api.client().request(method, url, json=body).status_code == 401
+            refused = api.program(role).request(method, url, json=body)
+            assert (refused.status_code, refused.json()["code"]) == (403, "session-needed"), path
+        for method, path in sorted(OWN):
+            url, body = path.format(**IDS), BODIES.get(path)
+            headers = {"X-CSRF-Token": csrf}
+            answer = client.request(method, url, json=body, headers=headers)
+            assert answer.status_code < 500, answer.text
+            if answer.status_code == 403:
+                assert answer.json()["code"] in {"wrong-password", "wrong-code"}, path
+            if answer.status_code == 401:  # five wrong passwords in one session end it
+                client, csrf = api.browser(f"{role.value}-1")
 
 
 def test_personal_data_are_masked_for_those_who_need_them_not(api: Api) -> None:

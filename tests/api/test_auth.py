@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 from fastapi.testclient import TestClient
 
-from fraudwatch.casework import auth, users
+from fraudwatch.casework import sign_in, throttle, tokens, users
 from fraudwatch.casework.auth import Passwords
+from fraudwatch.casework.browser_sessions import Origin
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.models import ApiToken, AuditRow, User, UserSession
 from fraudwatch.domain.access import Role
@@ -32,7 +33,7 @@ class CountingPasswords(Passwords):
         return super().verify(encoded, password)
 
 
-def sign_in(client: TestClient, name: str, password: str) -> int:
+def status_of(client: TestClient, name: str, password: str) -> int:
     return client.post("/v1/login", json={"name": name, "password": password}).status_code
 
 
@@ -139,15 +140,15 @@ def test_wrong_passwords_lock_the_account_for_longer_and_longer(api: Api) -> Non
     with api.seed() as seed:
         seed.user("ada")
     client = api.client()
-    for _ in range(auth.FREE_ATTEMPTS):
-        assert sign_in(client, "ada", "wrong") == 401
-    assert sign_in(client, "ada", PASSWORD) == 401, "locked: even the right one waits"
+    for _ in range(throttle.FREE_ATTEMPTS):
+        assert status_of(client, "ada", "wrong") == 401
+    assert status_of(client, "ada", PASSWORD) == 401, "locked: even the right one waits"
     api.clock.moment += timedelta(seconds=31)
-    assert sign_in(client, "ada", "wrong") == 401
+    assert status_of(client, "ada", "wrong") == 401
     api.clock.moment += timedelta(seconds=31)
-    assert sign_in(client, "ada", PASSWORD) == 401, "the second lock is longer"
+    assert status_of(client, "ada", PASSWORD) == 401, "the second lock is longer"
     api.clock.moment += timedelta(seconds=30)
-    assert sign_in(client, "ada", PASSWORD) == 200
+    assert status_of(client, "ada", PASSWORD) == 200
     assert [row.failed_logins for row in api.rows(User)] == [0]
     actions = [row.action for row in api.rows(AuditRow)]
     assert actions.count("login.failed") == 6
@@ -159,7 +160,7 @@ def test_no_lock_is_longer_than_fifteen_minutes(api: Api) -> None:
     with api.seed() as seed:
         user = seed.user("ada")
         user.failed_logins = 10_000
-    sign_in(api.client(), "ada", "wrong")
+    status_of(api.client(), "ada", "wrong")
     locked = api.rows(User)[0].locked_until
     assert locked == api.clock.now() + timedelta(minutes=15)
 
@@ -171,12 +172,13 @@ def test_guesses_in_parallel_count_one_by_one(api: Api) -> None:
 
     def guess(number: int) -> bool:
         with api.services.sessions.begin() as session:
-            found = auth.sign_in(
+            found = sign_in.with_password(
                 session,
                 PASSWORDS,
                 api.services.settings,
                 name="ada",
                 password=f"guess {number}",
+                origin=Origin("192.0.2.1"),
                 now=api.clock.now(),
             )
         return found is not None
@@ -184,7 +186,7 @@ def test_guesses_in_parallel_count_one_by_one(api: Api) -> None:
     with ThreadPoolExecutor(10) as pool:
         assert not any(pool.map(guess, range(20)))
     user = api.rows(User)[0]
-    assert user.failed_logins == auth.FREE_ATTEMPTS
+    assert user.failed_logins == throttle.FREE_ATTEMPTS
     assert user.locked_until is not None
 
 
@@ -211,17 +213,17 @@ def test_a_password_that_must_be_changed_allows_nothing_else(api: Api) -> None:
     assert change(PASSWORD, "another good passphrase") == 204
     assert client.get("/v1/cases").status_code == 200
     assert other.get("/v1/me").status_code == 401, "other sessions end"
-    assert sign_in(api.client(), "ada", PASSWORD) == 401
-    assert sign_in(api.client(), "ada", "another good passphrase") == 200
+    assert status_of(api.client(), "ada", PASSWORD) == 401
+    assert status_of(api.client(), "ada", "another good passphrase") == 200
 
 
 def test_api_tokens_are_hashed_and_end(api: Api) -> None:
     with api.seed() as seed:
         bot = seed.user("bot", Role.SERVICE)
-        token = users.issue_token(
+        token = tokens.issue(
             seed.session, bot, name="feed", now=seed.now, lifetime=timedelta(days=1)
-        )
-        spare = users.issue_token(seed.session, bot, name="spare", now=seed.now)
+        ).token
+        spare = tokens.issue(seed.session, bot, name="spare", now=seed.now).token
     assert [row.token_sha256 for row in api.rows(ApiToken)] == [sha256(token), sha256(spare)]
     client = api.client(authorization=f"Bearer {token}")
     me = client.get("/v1/me").json()
@@ -236,7 +238,7 @@ def test_api_tokens_are_hashed_and_end(api: Api) -> None:
     assert second.get("/v1/me").status_code == 200
     with api.seed() as seed:
         user = users.get_user(seed.session, "bot")
-        assert users.revoke_tokens(seed.session, user, now=seed.now, name="spare") == 1
+        assert tokens.revoke(seed.session, user, now=seed.now, name="spare") == 1
     assert second.get("/v1/me").status_code == 401, "it was revoked"
 
 
@@ -252,7 +254,7 @@ def test_a_disabled_user_is_out_at_once(api: Api) -> None:
             users.set_disabled(seed.session, user, True, now=seed.now)
     assert client.get("/v1/me").status_code == 401
     assert program.get("/v1/me").status_code == 401
-    assert sign_in(api.client(), "ada", PASSWORD) == 401
+    assert status_of(api.client(), "ada", PASSWORD) == 401
 
 
 def test_users_are_made_by_the_rules(api: Api) -> None:
@@ -269,7 +271,7 @@ def test_users_are_made_by_the_rules(api: Api) -> None:
                 session, PASSWORDS, name="bot", role=Role.SERVICE, password=PASSWORD, now=seed.now
             )
         with pytest.raises(Invalid, match="366 days"):
-            users.issue_token(
+            tokens.issue(
                 session,
                 users.get_user(session, "ada"),
                 name="long",
@@ -282,7 +284,7 @@ def test_weaker_hashes_are_replaced_when_their_owner_signs_in(api: Api) -> None:
     with api.seed() as seed:
         user = seed.user("ada")
         old = user.password_hash = Passwords(memory_kib=16, passes=1).hash(PASSWORD)
-    assert sign_in(api.client(), "ada", PASSWORD) == 200
+    assert status_of(api.client(), "ada", PASSWORD) == 200
     new = api.rows(User)[0].password_hash
     assert new != old
     assert new.startswith("$argon2id$")

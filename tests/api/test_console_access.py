@@ -40,14 +40,40 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/models"): Permission.MODELS_READ,
     ("POST", "/models/{model_id}/promote"): Permission.MODELS_PROMOTE,
     ("GET", "/audit"): Permission.AUDIT_READ,
+    ("GET", "/signin/code"): None,
+    ("POST", "/signin/code"): None,
+    ("GET", "/me"): None,
+    ("POST", "/me/sessions/end-others"): None,
+    ("POST", "/me/sessions/{session_id}/end"): None,
+    ("POST", "/me/tokens"): None,
+    ("POST", "/me/tokens/{token_id}/revoke"): None,
+    ("GET", "/me/second-factor"): None,
+    ("POST", "/me/second-factor"): None,
+    ("POST", "/me/second-factor/confirm"): None,
+    ("POST", "/me/second-factor/remove"): None,
+    ("POST", "/me/recovery-codes"): None,
+    ("GET", "/users"): Permission.USERS_READ,
+    ("POST", "/users"): Permission.USERS_MANAGE,
+    ("GET", "/users/{user_id}"): Permission.USERS_READ,
+    ("POST", "/users/{user_id}"): Permission.USERS_MANAGE,
+    ("POST", "/users/{user_id}/disable"): Permission.USERS_MANAGE,
+    ("POST", "/users/{user_id}/enable"): Permission.USERS_MANAGE,
+    ("POST", "/users/{user_id}/reset-password"): Permission.USERS_MANAGE,
+    ("POST", "/users/{user_id}/reset-second-factor"): Permission.USERS_MANAGE,
+    ("POST", "/users/{user_id}/end-sessions"): Permission.USERS_MANAGE,
+    ("POST", "/users/{user_id}/tokens"): Permission.USERS_MANAGE,
+    ("POST", "/users/{user_id}/tokens/{token_id}/revoke"): Permission.USERS_MANAGE,
 }
 PUBLIC = {("GET", "/signin"), ("POST", "/signin"), ("GET", "/static/{name}")}
 IDS = {"case_id": "1", "account_id": "acc-000000000111", "transaction_id": "tx-000000"}
+IDS |= {"session_id": "999", "token_id": "999"}
 PEOPLE = [role for role in Role if role not in SERVICES]
 
 
-def url_of(path: str) -> str:
-    return path.replace(":path", "").format(**IDS, policy_id="999", model_id="999")
+def url_of(method: str, path: str) -> str:
+    """Users are looked at; what would be done to one is tried on somebody who does not exist."""
+    user_id = "1" if method == "GET" else "999"
+    return path.replace(":path", "").format(**IDS, policy_id="999", model_id="999", user_id=user_id)
 
 
 @pytest.fixture
@@ -80,7 +106,8 @@ def test_each_role_reaches_exactly_its_pages(api: Api, people: dict[Role, Browse
         for role, browser in people.items():
             csrf = next(browser.get("/password").root.all("input")).attributes["value"]
             data = {"csrf": csrf} if method == "POST" else None
-            answer = browser.client.request(method, url_of(path), data=data, follow_redirects=False)
+            url = url_of(method, path)
+            answer = browser.client.request(method, url, data=data, follow_redirects=False)
             may = needed is None or needed in ROLE_PERMISSIONS[role]
             assert (answer.status_code == 403) is not may, f"{role} {method} {path}"
             assert answer.status_code < 500, answer.text
@@ -91,7 +118,7 @@ def test_without_a_session_every_page_leads_to_the_door_and_back(api: Api) -> No
         seed.user("ada")
     client = api.client(**HTML)
     for method, path in NEEDED:
-        answer = client.request(method, url_of(path), follow_redirects=False)
+        answer = client.request(method, url_of(method, path), follow_redirects=False)
         assert answer.status_code == 303, path
         assert answer.headers["location"].startswith("/signin")
     browser = Browser(client)
@@ -122,7 +149,8 @@ def test_a_form_without_the_token_of_its_session_is_refused(
     for method, path in NEEDED:
         if method == "POST":
             for data in ({}, {"csrf": ""}, {"csrf": "x" * 43}):
-                answer = browser.client.post(url_of(path), data=data, follow_redirects=False)
+                url = url_of(method, path)
+                answer = browser.client.post(url, data=data, follow_redirects=False)
                 assert answer.status_code == 403, path
                 assert "csrf" in parse(answer).text
     assert browser.get("/cases/1").text.count("Waiting") == 1
@@ -140,7 +168,7 @@ def pages(api: Api, people: dict[Role, Browser]) -> Iterator[Page]:
         if method == "GET":
             for role, browser in people.items():
                 if needed is None or needed in ROLE_PERMISSIONS[role]:
-                    yield browser.get(url_of(path))
+                    yield browser.get(url_of(method, path))
     yield analyst.get("/cases/99")
     yield analyst.get("/nowhere")
     yield analyst.get("/policies")

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
-from fraudwatch.casework import bodies, bodies_cases, schemas, schemas_asking, schemas_cases
+from fraudwatch.casework import (
+    bodies,
+    bodies_cases,
+    bodies_people,
+    schemas,
+    schemas_asking,
+    schemas_cases,
+    schemas_people,
+)
 from fraudwatch.domain.transaction import decode
 from tests.api.conftest import Api
 
@@ -39,7 +47,15 @@ def test_the_description_is_complete(api: Api) -> None:
 def test_examples_are_what_the_models_take_and_give() -> None:
     """An example that the API itself would refuse sends every reader the wrong way."""
     checked = 0
-    modules = (bodies, bodies_cases, schemas, schemas_cases, schemas_asking)
+    modules = (
+        bodies,
+        bodies_cases,
+        bodies_people,
+        schemas,
+        schemas_cases,
+        schemas_asking,
+        schemas_people,
+    )
     for model in [model for module in modules for model in vars(module).values()]:
         if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:
             for example in model.model_json_schema().get("examples", []):

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import URL
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import auth, edge, problems, users
+from fraudwatch.casework import edge, password_strength, problems, throttle, tokens
 from fraudwatch.casework.edge import MAX_BODY_BYTES
 from fraudwatch.detectors.training import DEFAULT
 from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
@@ -145,8 +145,8 @@ def test_permissions_without_an_operation_are_named_as_such() -> None:
         for operation in methods.values()
     }
     idle = {p.value for p in Permission} - needed - {"personal:read", "cases:reassign"}
-    assert idle == {"labels:write", "users:manage"}
-    assert "No operation needs `labels:write` or `users:manage` yet" in TEXT["api"]
+    assert idle == {"labels:write"}
+    assert "No operation needs `labels:write` yet" in TEXT["api"]
 
 
 def test_tables_that_are_never_changed_are_listed() -> None:
@@ -163,9 +163,10 @@ def test_tables_that_are_never_changed_are_listed() -> None:
     [
         ("api", f"{MAX_BODY_BYTES // 1024} KiB"),
         ("security", f"{MAX_BODY_BYTES // 1024} KiB"),
-        ("security", f"{users.SHORTEST_PASSWORD} to {users.LONGEST_PASSWORD:,} characters"),
-        ("security", {5: "after five wrong passwords"}[auth.FREE_ATTEMPTS]),
-        ("security", f"`{auth.TOKEN_PREFIX}`"),
+        ("security", f"{password_strength.SHORTEST_PASSWORD} to 1,000 characters"),
+        ("security", {5: "After five wrong passwords"}[throttle.FREE_ATTEMPTS]),
+        ("security", {20: "after twenty"}[throttle.FREE_OF_SOURCE]),
+        ("security", f"`{tokens.TOKEN_PREFIX}`"),
         ("learning", f"{DEFAULT_PLAN.calibration_share:.0%}".replace("%", " %")),
         ("learning", f"last {DEFAULT_PLAN.calibration_days:.0f} days"),
         ("learning", f"{DEFAULT_PLAN.least_calibration:,} rows"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, TypeVar, get_origin
+from typing import Annotated, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -26,6 +26,7 @@ _MESSAGES = {
     ("current", ""): "Enter your current password.",
     ("new", ""): "Enter a new password.",
     ("comment", ""): "Say why you propose this.",
+    ("code", ""): "Enter the code: six digits, or a recovery code.",
 }
 
 
@@ -93,7 +94,7 @@ def read(model: type[T], form: FormData) -> T:
     body: dict[str, object] = {}
     for name, info in model.model_fields.items():
         if name in given:
-            many = get_origin(info.annotation) is list
+            many = _is_list(info.annotation)
             body[name] = given[name] if many else given[name][0]
     try:
         return model.model_validate(body)
@@ -118,17 +119,22 @@ def check_resolution(resolution: str, codes: Sequence[str], note: str) -> None:
         raise Faulty(faults)
 
 
-def local_path(given: str | None) -> str:
 def sentence(text: str) -> str:
     """An error's words as a sentence of a page."""
     return f"{text[0].upper()}{text[1:]}."
 
 
+def local_path(given: str | None) -> str:
     """A path of this console to go on to, or the start: never another site."""
     if not given or not given.startswith("/") or "\\" in given or not given.isprintable():
         return "/"
     parts = urlsplit(given)
     return given if not parts.scheme and not parts.netloc and not given.startswith("//") else "/"
+
+
+def _is_list(annotation: object) -> bool:
+    """Whether a field takes several values: a list, or a list or nothing."""
+    return get_origin(annotation) is list or any(_is_list(part) for part in get_args(annotation))
 
 
 def _fault(name: str, kind: str, message: str) -> Fault:

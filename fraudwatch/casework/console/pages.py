@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from fraudwatch.casework.console import case_acts, cases, entry, records, render, steering
+from fraudwatch.casework.console import (
+    account,
+    case_acts,
+    cases,
+    entry,
+    people,
+    records,
+    render,
+    steering,
+)
 
 router = APIRouter(include_in_schema=False)
-for part in (entry, cases, case_acts, records, steering):
+for part in (entry, account, cases, case_acts, records, steering, people):
     router.include_router(part.router)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
@@ -17,7 +17,13 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fraudwatch.casework.auth import Identity, NotSignedIn, PasswordChangeNeeded
+from fraudwatch.casework.auth import (
+    CodeNeeded,
+    EnrolmentNeeded,
+    Identity,
+    NotSignedIn,
+    PasswordChangeNeeded,
+)
 from fraudwatch.casework.console import words
 from fraudwatch.casework.console.charts import range_chart
 from fraudwatch.casework.console.forms import Filled
@@ -35,8 +41,15 @@ _PLACES = (
     ("/reason-codes", "Reason codes", Permission.CASES_READ),
     ("/policies", "Policies", Permission.POLICIES_READ),
     ("/models", "Models", Permission.MODELS_READ),
+    ("/users", "Users", Permission.USERS_READ),
     ("/audit", "Audit log", Permission.AUDIT_READ),
 )
+
+_FIRST = {
+    CodeNeeded.code: "/signin/code",
+    PasswordChangeNeeded.code: "/password",
+    EnrolmentNeeded.code: "/me/second-factor",
+}
 
 _TITLES = {
     403: "Not allowed",
@@ -164,11 +177,15 @@ class Desk:
         )
         return self.console.page(template, status, shell=shell, now=self.clock.now(), **context)
 
+    def as_now(self, identity: Identity) -> Desk:
+        """The desk of the same person under the session that they have now."""
+        return replace(self, identity=identity)
+
     @property
     def home(self) -> str:
         """The first page that is for this person."""
         may = self.identity.actor.may
-        return next((href for href, _, needed in _PLACES if may(needed)), "/password")
+        return next((href for href, _, needed in _PLACES if may(needed)), "/me")
 
 
 def console_of(request: Request) -> Console:
@@ -198,8 +215,8 @@ def error_page(request: Request, found: Problem) -> Response | None:
     """The problem as a page where a browser asked for one; None leaves it to the API."""
     if request.url.path.startswith("/v1/") or "text/html" not in request.headers.get("accept", ""):
         return None
-    if found.code == PasswordChangeNeeded.code:
-        return go("/password")
+    if found.code in _FIRST:
+        return go(_FIRST[found.code])
     if found.code == NotSignedIn.code:
         query = f"?{request.url.query}" if request.url.query else ""
         back = request.url.path + query if request.method == "GET" else "/"

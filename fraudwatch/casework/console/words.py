@@ -39,6 +39,9 @@ ROLES = {
     "risk_officer": "risk officer",
     "auditor": "auditor",
     "admin": "administrator",
+    "service": "service",
+    "payment_system": "payment system",
+    "customer_portal": "customer portal",
 }
 ACTIONS = {"release": "payments released", "decline": "payments declined"}
 SOURCES = {

@@ -42,6 +42,7 @@ class Case(Base):
     __tablename__ = "cases"
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     account_id: Mapped[str]
+    unit: Mapped[str | None]  # of the institution; only its own people see the case
     status: Mapped[str] = mapped_column(server_default="new")
     outcome: Mapped[int] = mapped_column(SmallInteger)  # highest of its alerts
     risk: Mapped[float | None]  # highest of its alerts
@@ -59,7 +60,6 @@ class Case(Base):
     resolved_by: Mapped[int | None]
     resolver_kind: Mapped[str | None]
     resolved_at: Mapped[datetime | None]
-    alerts: Mapped[list[Alert]] = relationship(
     catalogue: Mapped[int | None] = mapped_column(Integer)  # version of the reason codes
     round: Mapped[int] = mapped_column(Integer, server_default=text("1"))  # a reopening begins one
     urgency: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
@@ -77,6 +77,7 @@ class Case(Base):
     forwards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     raised_at: Mapped[datetime | None]  # when later truth contradicted the resolution
     raised_why: Mapped[str | None]
+    alerts: Mapped[list[Alert]] = relationship(
         lazy="raise", back_populates="case", order_by="Alert.id"
     )
     events: Mapped[list[CaseEvent]] = relationship(lazy="raise", order_by="CaseEvent.id")
@@ -112,7 +113,6 @@ class Case(Base):
             " AND (claimed_by IS NULL OR claimed_by <> ALL (barred))",
             name="claim",
         ),
-        Index(
         CheckConstraint("(status = 'waiting') = (wake_at IS NOT NULL)", name="waiting"),
         CheckConstraint(
             "(status <> 'escalated' OR escalation IS NOT NULL) AND (escalation IS NULL"
@@ -127,6 +127,7 @@ class Case(Base):
             name="merged",
         ),
         CheckConstraint("(raised_at IS NULL) = (raised_why IS NULL)", name="raised"),
+        Index(
             "uq_cases_open_account",
             "account_id",
             unique=True,
@@ -134,12 +135,11 @@ class Case(Base):
         ),
         Index(
             "ix_cases_queue",
-            text("priority DESC"),
             text("urgency DESC"),
+            text("priority DESC"),
             "id",
             postgresql_where=text(f"status IN {OPEN_STATUSES}"),
         ),
-        Index("ix_cases_account_id", "account_id"),
         Index(
             "ix_cases_unseen",
             "due_at",
@@ -147,6 +147,7 @@ class Case(Base):
         ),
         Index("ix_cases_raised", "raised_at", postgresql_where=text("raised_at IS NOT NULL")),
         Index("ix_cases_forwards", "merged_into", postgresql_where=text("forwards")),
+        Index("ix_cases_account_id", "account_id"),
     )
 
 
@@ -164,16 +165,16 @@ class Alert(Base):
     rule: Mapped[int] = mapped_column(SmallInteger)
     risk: Mapped[float | None]
     added_at: Mapped[datetime]
-    case: Mapped[Case] = relationship(lazy="raise", back_populates="alerts")
     resolution: Mapped[str | None]  # while its case is resolved; may differ from the case's
+    case: Mapped[Case] = relationship(lazy="raise", back_populates="alerts")
     __table_args__ = (
         UniqueConstraint("transaction_id", "event_time"),
         CheckConstraint("outcome IN (0, 1, 2)", name="outcome"),
-        Index("ix_alerts_case_id", "case_id"),
         CheckConstraint(
             "resolution IS NULL OR resolution IN ('fraud', 'legitimate', 'inconclusive')",
             name="resolution",
         ),
+        Index("ix_alerts_case_id", "case_id"),
     )
 
 
