@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fraudwatch.settings import Settings
 from tests.chaos.compare import Found, Reader, compare
 from tests.chaos.coverage import Tries, never_hit
 from tests.chaos.faults import Fault, Faults, schedule
 from tests.chaos.site import Site
 from tests.chaos.traffic import Chunk, traffic
-from tests.chaos.trial import PATIENCE, Carrier, Trial
+from tests.chaos.trial import PATIENCE, Carrier, Trial, database_of
 
 ROWS_PER_FAULT = 60
 CASES_PER_FAULT = 2
@@ -98,10 +99,16 @@ def run_trial(
 
 def examine(trial: Trial) -> Found:
     """A trial at rest against its reference run."""
-    site, spec = trial.site, trial.site.trained.spec
-    mine = Reader(site.sessions(trial.database), trial.settings, spec)
-    reference = Reader(site.sessions(trial.reference_database), trial.reference, spec)
-    return compare(mine, reference)
+    return compare(_reader(trial, trial.settings), _reader(trial, trial.reference))
+
+
+def broken(trial: Trial) -> list[str]:
+    """The promises that a trial at rest breaks, whatever its reference run would say."""
+    return _reader(trial, trial.settings).broken_promises()
+
+
+def _reader(trial: Trial, settings: Settings) -> Reader:
+    return Reader(trial.site.sessions(database_of(settings)), settings, trial.site.trained.spec)
 
 
 def run_round(

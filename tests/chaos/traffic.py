@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,7 @@ a transaction meets depends on when it comes, and would differ between two runs.
 WORLD = World(WorldConfig(seed=11, customers=80))
 MODEL = "chaos"
 
+REMEMBERED = 300
 GARBAGE, REPEATED, CHANGED, CHARGED = 0.02, 0.03, 0.01, 0.05
 
 
@@ -81,13 +83,15 @@ class Chunk:
 def traffic(seed: str, rows: int) -> Iterator[Chunk]:
     """Chunks of about that many transactions without end, the same for each seed.
 
-    A repeat comes under its own account's key, so that it lands in the partition of the first:
-    which of two partitions is read first would be a matter of chance.
+    A message may be repeated or contradicted at once, or `REMEMBERED` messages later. A repeat
+    comes under its own account's key, so that it lands in the partition of the first: which of two
+    partitions is read first would be a matter of chance.
     """
     rng = random.Random(seed)
     payments = _payments()
+    past: deque[Message] = deque(maxlen=REMEMBERED)
     while True:
-        yield _with_trouble(list(itertools.islice(payments, rows)), rng)
+        yield _with_trouble(list(itertools.islice(payments, rows)), past, rng)
 
 
 def _payments() -> Iterator[Message]:
@@ -97,11 +101,12 @@ def _payments() -> Iterator[Message]:
         start += STRETCH
 
 
-def _with_trouble(messages: list[Message], rng: random.Random) -> Chunk:
+def _with_trouble(messages: list[Message], past: deque[Message], rng: random.Random) -> Chunk:
     transactions, labels = [], []
-    for place, message in enumerate(messages):
+    for message in messages:
         transactions.append(message)
-        earlier = messages[rng.randrange(place + 1)]
+        past.append(message)
+        earlier = rng.choice(past)
         if rng.random() < REPEATED:
             transactions.append(earlier)
         if rng.random() < CHANGED:

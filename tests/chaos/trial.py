@@ -78,9 +78,8 @@ class Trial:
         (self.control / "census").touch()
         self.small_disk = carrier == "file" and mount(self.stream, STREAM_MEGABYTES)
         self.settings = self._settings(self.database, site.proxy.port, "")
-        self.reference = self._settings(site.new_database(), None, "reference.")
-        for settings in (self.settings, self.reference):
-            create_topics(settings)
+        self._reference: Settings | None = None
+        create_topics(self.settings)
         self.slots = [f"worker-{number}" for number in range(slots)]
         self.members: dict[str, Member] = {}
         self.crashes: list[str] = []
@@ -97,8 +96,12 @@ class Trial:
         return self.folder / "stream"
 
     @property
-    def reference_database(self) -> str:
-        return database_of(self.reference)
+    def reference(self) -> Settings:
+        """Of the reference run: another database and other topics to publish to."""
+        if self._reference is None:
+            self._reference = self._settings(self.site.new_database(), None, "reference.")
+            create_topics(self._reference)
+        return self._reference
 
     def _settings(self, database: str, port: int | None, prefix: str) -> Settings:
         topics = ("transactions", "labels")
@@ -379,7 +382,7 @@ class Trial:
         self.spawn("reference", settings=larger)
         self.settle(larger)
         if self._looked_into is not None:
-            people.decide(self.site.sessions(self.reference_database), larger.topic_outcomes)
+            people.decide(self.site.sessions(database_of(larger)), larger.topic_outcomes)
             self.settle(larger)
         self.stop()
 
@@ -391,7 +394,7 @@ class Trial:
         self._feeder.close()
         if self.small_disk:
             unmount(self.stream)
-        for settings in (self.settings, self.reference):
+        for settings in filter(None, (self.settings, self._reference)):
             self.site.drop_database(database_of(settings))
 
 
