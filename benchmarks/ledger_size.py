@@ -108,14 +108,16 @@ class Installation:
                     flush=True,
                 )
         self.go_on()
-        self._outside("ANALYZE ledger")
-        self._outside("CHECKPOINT")
+        if made:
+            self._outside("CHECKPOINT")
 
     def go_on(self) -> None:
         """The next transactions come after those there are."""
         with self.sessions() as session:
             ends = [
-                session.scalar(text(f'SELECT max("offset") FROM "{table.name}"'))
+                session.scalar(
+                    text(f'SELECT max("offset") FROM "{table.name}" WHERE partition = 0')
+                )
                 for table in read_tables(session)
             ]
         self.at = (max((end for end in ends if end is not None), default=-1) + 1) * PARTITIONS
