@@ -127,6 +127,11 @@ AUDIT_HEADS_TOLD = Gauge(
     "log has grown.",
     registry=REGISTRY,
 )
+LATE_HOLDS = Counter(
+    "fraudwatch_late_holds_total",
+    "Cases that nobody had looked at within the promised time; each was escalated.",
+    registry=REGISTRY,
+)
 OPEN_CASES = Gauge("fraudwatch_open_cases", "Cases not resolved.", ["status"], registry=REGISTRY)
 REQUEST_SECONDS = Histogram(
     "fraudwatch_request_seconds",

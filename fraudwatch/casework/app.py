@@ -13,6 +13,7 @@ from fraudwatch.casework import problems
 from fraudwatch.casework.asking import Asking
 from fraudwatch.casework.audit_keeper import AuditKeeper
 from fraudwatch.casework.backlog import Backlog
+from fraudwatch.casework.case_keeper import CaseKeeper
 from fraudwatch.casework.console import pages
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.edge import Edge
@@ -26,6 +27,7 @@ from fraudwatch.casework.routes import (
     case_acts,
     cases,
     dead_letters,
+    disputes,
     operations,
     rules,
     sessions,
@@ -62,8 +64,11 @@ def create_app(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         keeper = AuditKeeper(services.sessions, settings, services.clock)
+        cases_keeper = CaseKeeper(services.sessions, services.clock)
         keeper.start()
+        cases_keeper.start()
         yield
+        await run_in_threadpool(cases_keeper.stop)
         await run_in_threadpool(keeper.stop)
         await run_in_threadpool(asking.close)
 
@@ -91,6 +96,7 @@ def create_app(services: Services) -> FastAPI:
         cases,
         case_acts,
         rules,
+        disputes,
         transactions_asked,
         transactions,
         dead_letters,

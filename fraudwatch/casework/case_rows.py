@@ -96,14 +96,19 @@ def begin(
     """
     require(act.actor, permission)
     case = lock(session, case_id)
-    if act.version is None:
+    check_version(session, case, act.version)
+    return case
+
+
+def check_version(session: Session, case: Case, seen: int | None) -> None:
+    """Raises `VersionMissing` where none was named, and `Conflict` where it is not the present."""
+    if seen is None:
         raise VersionMissing("name the version you have seen: If-Match with the ETag of the case")
-    if act.version != case.version:
+    if seen != case.version:
         raise Conflict(
-            f"the case has changed: you saw version {act.version}, it is at {case.version}",
+            f"the case has changed: you saw version {seen}, it is at {case.version}",
             state(session, case),
         )
-    return case
 
 
 def lock(session: Session, case_id: int) -> Case:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework import labels, queue
@@ -107,7 +107,7 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
             case.resolved_by,
             *(event.actor_id for event in events),
             *(row.decided_by for row in found),
-            *(row.linked_by for row in links),
+            *(row.linked_by for row, _ in links),
         },
     )
     seen = case.seen_alert_id if case.claimed_by == lens.actor.user_id else None
@@ -132,7 +132,7 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
         history=transactions_out(history, truth, lens),
         events=[_event(event, names) for event in reversed(events)],
         decisions=[_decision(row, names) for row in found],
-        links=[_link(row, case_id, names) for row in links],
+        links=[_link(row, other, names, now) for row, other in links],
     )
 
 
@@ -236,17 +236,20 @@ def _decision(row: CaseDecision, names: dict[int, str]) -> DecisionOut:
     )
 
 
-def _links(session: Session, case_id: int) -> Sequence[CaseLink]:
-    return session.scalars(
-        select(CaseLink)
-        .where(or_(CaseLink.low == case_id, CaseLink.high == case_id))
-        .order_by(CaseLink.id)
-    ).all()
+def _links(session: Session, case_id: int) -> Sequence[Row[CaseLink, Case]]:
+    """Links with the other case of each."""
+    other = or_(
+        and_(CaseLink.low == case_id, Case.id == CaseLink.high),
+        and_(CaseLink.high == case_id, Case.id == CaseLink.low),
+    )
+    return session.execute(select(CaseLink, Case).join(Case, other).order_by(CaseLink.id)).all()
 
 
-def _link(row: CaseLink, case_id: int, names: dict[int, str]) -> LinkOut:
+def _link(row: CaseLink, other: Case, names: dict[int, str], now: datetime) -> LinkOut:
     return LinkOut(
-        case_id=row.high if row.low == case_id else row.low,
+        case_id=other.id,
+        status=queue.shown_status(other, now).value,
+        version=other.version,
         reason=row.reason,
         linked_by=names[row.linked_by],
         linked_at=row.linked_at,

@@ -32,7 +32,7 @@ from fraudwatch.casework.case_rows import (
 )
 from fraudwatch.casework.models import Case
 from fraudwatch.domain.access import Permission
-from fraudwatch.domain.case import HELD, CaseStatus, Move, claim_move
+from fraudwatch.domain.case import HELD, CaseStatus, Escalation, Move, claim_move
 from fraudwatch.errors import Conflict
 
 
@@ -60,6 +60,8 @@ def take(session: Session, case: Case, act: Act, *, lease: timedelta) -> Case:
     if case.status == CaseStatus.MERGED:
         raise Conflict(f"the case went into case {case.merged_into}", state(session, case))
     _check_barred(case, act)
+    if case.status != CaseStatus.SECOND_LOOK and case.escalation not in (None, Escalation.LATE):
+        require(act.actor, Permission.CASES_ESCALATED)  # wherever it stands now
     move(session, case, claim_move(CaseStatus(case.status), escalation(case)), act)
     _give(session, case, act, lease)
     tell(session, case, act, "claimed", {})

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import insert
 from sqlalchemy.orm import Session, sessionmaker
 
+from fraudwatch.casework import contradictions
 from fraudwatch.casework.checkpoint import Checkpoint
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.casework.dead_letter_limits import guard
@@ -64,6 +65,7 @@ class LabelIntake:
     def process(self, batches: Sequence[RecordBatch]) -> None:
         now = self._clock.now()
         rows, rejected, gaps, moves = [], [], [], []
+        labels: list[Label] = []
         watched: dict[int, DeadLetterGuard] = {}
         for batch in batches:
             start = self._next[batch.partition]
@@ -74,6 +76,7 @@ class LabelIntake:
                 _row(label, self._topic, batch.partition, offset)
                 for offset, label in zip(arrivals.offsets, arrivals.items, strict=True)
             ]
+            labels += arrivals.items
             rejected += arrivals.rejected
             first = batch.first_offset if start == 0 < batch.first_offset else None
             gaps += gaps_of(batch, start if first is None else first)
@@ -86,6 +89,7 @@ class LabelIntake:
             checkpoint.write(session, dead_letter_topic=self._settings.topic_dead_letters, now=now)
             if rows:
                 session.execute(insert(LabelRow), rows)
+                contradictions.raise_for(session, labels, now)
         checkpoint.tell()
         for move in moves:
             self._next[move.partition] = move.new

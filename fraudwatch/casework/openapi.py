@@ -25,6 +25,7 @@ TAGS = [
     {"name": "account", "description": "One's own account: second factor, sessions, tokens."},
     {"name": "users", "description": "People and services, for administrators."},
     {"name": "cases", "description": "The queue, and what people do to cases."},
+    {"name": "disputes", "description": "Holds, and customers who object to them."},
     {"name": "transactions", "description": "What came in, and what was decided about it."},
     {"name": "dead letters", "description": "Messages that could not be used."},
     {"name": "asking", "description": "Decisions, for payment systems that wait for them."},

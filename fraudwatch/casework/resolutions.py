@@ -8,6 +8,7 @@ differ escalate the case to a third, whose decision stands.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import exists, select, update
 from sqlalchemy.exc import IntegrityError
@@ -99,7 +100,7 @@ def reopen(session: Session, case_id: int, act: Act, *, reason: str) -> Case:
     if other_open(session, case) is not None:
         raise Conflict("the account has another open case: work on that one", state(session, case))
     move(session, case, Move.REOPEN, act)
-    begin_round(session, case, act)
+    begin_round(session, case, act.now)
     tell(session, case, act, "reopened", {**before, "text": reason})
     log(session, case, act, "reopen", before)
     return case
@@ -132,10 +133,10 @@ def other_open(session: Session, case: Case) -> int | None:
     )
 
 
-def begin_round(session: Session, case: Case, act: Act) -> None:
+def begin_round(session: Session, case: Case, now: datetime) -> None:
     """Make a case that was just reopened ready for a decision of its own. Raises `Conflict`."""
     case.round += 1
-    case.due_at = act.now + DUE[Outcome(case.outcome)]
+    case.due_at = now + DUE[Outcome(case.outcome)]
     case.first_look_at = None
     case.resolution = case.reason_codes = case.catalogue = None
     case.resolved_by = case.resolver_kind = case.resolved_at = None

@@ -120,13 +120,19 @@ class DecisionOut(Answer):
 
 
 class LinkOut(Answer):
+    """A case that belongs with this one, as it is now."""
+
     model_config = shown(
         case_id=18,
+        status="new",
+        version=2,
         reason="The same device paid on both accounts.",
         linked_by="ada",
         linked_at="2026-03-02T12:02:00Z",
     )
     case_id: int
+    status: str
+    version: int
     reason: str
     linked_by: str
     linked_at: datetime

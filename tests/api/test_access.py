@@ -41,6 +41,13 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("POST", "/v1/cases/{case_id}/seen"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/wait"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/escalate"): Permission.CASES_WORK,
+    ("POST", "/v1/cases"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/links"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/merge"): Permission.CASES_WORK,
+    ("GET", "/v1/holds/{transaction_id:path}"): Permission.TRANSACTIONS_WRITE,
+    ("POST", "/v1/disputes"): Permission.DISPUTES_WRITE,
+    ("GET", "/v1/disputes/{token}"): Permission.DISPUTES_WRITE,
+    ("GET", "/v1/customer-texts"): Permission.DISPUTES_WRITE,
     ("GET", "/v1/casework-rules"): Permission.POLICIES_ACTIVATE,
     ("POST", "/v1/casework-rules"): Permission.POLICIES_ACTIVATE,
     ("GET", "/v1/reason-codes"): Permission.CASES_READ,
@@ -108,6 +115,10 @@ BODIES: dict[str, object] = {
     "/v1/cases/{case_id}/escalate": {"reason": "x"},
     "/v1/casework-rules": {"second_share": 0, "dispute_hours": 1, "comment": "x"},
     "/v1/policies": POLICY,
+    "/v1/cases": {"account_id": "acc-1", "reason": "x"},
+    "/v1/cases/{case_id}/links": {"case_id": 2, "reason": "x"},
+    "/v1/cases/{case_id}/merge": {"case_id": 2, "version": 1, "reason": "x"},
+    "/v1/disputes": {"token": "x"},
     f"{DEAD_LETTER}/reveal": {"why": "x"},
     f"{DEAD_LETTER}/replay": {"why": "x"},
     "/v1/dead-letters/replay": {"why": "x"},
@@ -127,6 +138,7 @@ IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
 IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 
+IDS |= {"topic": "transactions", "partition": "0", "offset": "1", "token": "hold_x"}
 
 def rest_routes(app: FastAPI) -> set[tuple[str, str]]:
     """Method and path of all routes that give no pages."""

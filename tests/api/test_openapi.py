@@ -14,6 +14,7 @@ from fraudwatch.casework import (
     schemas,
     schemas_asking,
     schemas_cases,
+    schemas_disputes,
     schemas_people,
 )
 from fraudwatch.domain.transaction import decode
@@ -52,8 +53,9 @@ def test_examples_are_what_the_models_take_and_give() -> None:
         bodies_cases,
         bodies_people,
         schemas,
-        schemas_cases,
         schemas_asking,
+        schemas_cases,
+        schemas_disputes,
         schemas_people,
     )
     for model in [model for module in modules for model in vars(module).values()]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,17 +14,26 @@ from time import sleep
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import audit, claims, queue, resolutions
+from fraudwatch.casework import audit, claims, handling, queue, resolutions
 from fraudwatch.casework.auth import actor_of
 from fraudwatch.casework.case_rows import Act
-from fraudwatch.casework.models import AuditRow, Case, LabelRow, OutboxRow
+from fraudwatch.casework.models import (
+    AuditRow,
+    Case,
+    CaseDecision,
+    CaseEvent,
+    LabelRow,
+    OutboxRow,
+)
 from fraudwatch.domain.access import Actor, Role
 from fraudwatch.domain.finding import Finding
 from fraudwatch.domain.reason_codes import Resolution
-from fraudwatch.errors import Conflict
+from fraudwatch.errors import Conflict, NotAllowed
+from tests.api.case_checks import check
+from tests.api.cases import add_alert, set_rules
 from tests.api.conftest import Api
 
 T = TypeVar("T")
@@ -175,3 +186,102 @@ def test_the_audit_chain_holds_when_many_write_at_once(api: Api) -> None:
         check = audit.verify(session)
     assert check.ok
     assert check.rows == len(api.rows(AuditRow)) == 12 + 60
+
+
+class Racer:
+    """One analyst who takes whatever case they find and does something to it, again and again.
+
+    What was carried out is counted only after its commit; what was refused, too.
+    """
+
+    def __init__(self, api: Api, actor: Actor, accounts: Sequence[str], seed: int) -> None:
+        self.api = api
+        self.actor = actor
+        self.accounts = accounts
+        self.random = random.Random(seed)
+        self.done: Counter[tuple[str, int]] = Counter()
+        self.lost = 0
+
+    def run(self, attempts: int) -> None:
+        for _ in range(attempts):
+            account = self.random.choice(self.accounts)
+            newest = select(Case).where(Case.account_id == account).order_by(Case.id.desc())
+            with self.api.services.sessions() as session:
+                case = session.scalars(newest.limit(1)).one()
+                case_id = case.id
+                act = Act(self.actor, self.api.clock.now(), case.version)
+                made = self._choose(case)
+            try:
+                with self.api.services.sessions.begin() as session:
+                    self._carry_out(session, made, case_id, act)
+            except (Conflict, NotAllowed):
+                self.lost += 1
+            else:
+                self.done[made, case_id] += 1
+
+    def _choose(self, case: Case) -> str:
+        """By what they saw, which may be over by the time they act."""
+        if case.status == "resolved":
+            return "reopened"
+        if case.claimed_by == self.actor.user_id:
+            return self.random.choice(("decide", "decide", "released", "noted"))
+        return self.random.choice(("claimed", "claimed", "claimed", "taken_over", "noted"))
+
+    def _carry_out(self, session: Session, made: str, case_id: int, act: Act) -> None:
+        if made == "claimed":
+            claims.claim(session, case_id, act, lease=LEASE)
+        elif made == "taken_over":
+            claims.take_over(session, case_id, act, reason="x", lease=LEASE)
+        elif made == "released":
+            claims.release(session, case_id, act)
+        elif made == "noted":
+            handling.note(session, case_id, act, text="x")
+        elif made == "reopened":
+            resolutions.reopen(session, case_id, act, reason="x")
+        else:
+            found = self.random.choice((Resolution.FRAUD, Resolution.LEGITIMATE))
+            code = {Resolution.FRAUD: "scam", Resolution.LEGITIMATE: "travel"}[found]
+            finding = Finding(found, (code,))
+            resolutions.decide(session, case_id, act, finding, key=b"k", topic="outcomes")
+
+
+@pytest.mark.parametrize(
+    "attempts", [1_500, pytest.param(10_000, marks=pytest.mark.soak)], ids=["some", "all"]
+)
+def test_many_analysts_race_for_few_cases(api: Api, attempts: int) -> None:
+    """Whatever was answered as done is there once, what was refused left nothing.
+
+    Eight analysts with connections of their own, three cases, half of the decisions looked at
+    twice, while the stream adds alerts to the cases.
+    """
+    accounts = [f"acc-{number}" for number in range(3)]
+    with api.seed() as seed:
+        for account in accounts:
+            seed.case(account)
+        actors = [actor_of(seed.user(f"senior-{n}", Role.SENIOR)) for n in range(8)]
+    set_rules(api, second_share=0.5)
+    racers = [Racer(api, actor, accounts, n) for n, actor in enumerate(actors)]
+
+    def stream() -> None:
+        for number in range(attempts // 50):
+            add_alert(api, account=accounts[number % 3])
+
+    share = -(-attempts // len(racers))
+    calls: list[Callable[[], None]] = [partial(racer.run, share) for racer in racers]
+    at_once([*calls, stream])
+
+    done: Counter[tuple[str, int]] = Counter()
+    for racer in racers:
+        done += racer.done
+    assert sum(racer.lost for racer in racers) > attempts / 20, "they got into each other's way"
+    events = Counter((row.kind, row.case_id) for row in api.rows(CaseEvent))
+    decisions = Counter(row.case_id for row in api.rows(CaseDecision))
+    ids = {case.id for case in api.rows(Case)}
+    for case_id in ids:
+        for kind in ("claimed", "taken_over", "released", "noted", "reopened"):
+            assert events[kind, case_id] == done[kind, case_id], kind
+        assert decisions[case_id] == done["decide", case_id]
+    assert sum(events["alert_added", case_id] for case_id in ids) == 3 + attempts // 50
+    with api.services.sessions() as session:
+        check(session, accounts)
+        assert audit.verify(session).ok

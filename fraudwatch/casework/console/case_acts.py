@@ -1,4 +1,4 @@
-"""What people do to a case on its page: note, put aside, escalate, decide, reopen."""
+"""What people do to a case on its page: note, put aside, escalate, link, merge, decide, reopen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 from starlette.datastructures import FormData
 
-from fraudwatch.casework import handling, resolutions
-from fraudwatch.casework.bodies_cases import NoteIn, ReasonIn, ResolveIn
+from fraudwatch.casework import handling, joining, resolutions
+from fraudwatch.casework.bodies_cases import LinkIn, NoteIn, ReasonIn, ResolveIn
 from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.console import forms
 from fraudwatch.casework.console.case_page import CasePageDep
@@ -27,6 +27,12 @@ class WaitForm(ReasonIn):
     """Pages ask for how long, since a browser's own time has no offset."""
 
     hours: Annotated[int, Field(ge=1, le=720)]
+
+
+class MergeForm(LinkIn):
+    """With the version of the other case, as the page showed it."""
+
+    other_version: Annotated[int, Field(ge=1, le=2_000_000_000)]
 
 
 @router.post("/cases/{case_id}/notes")
@@ -60,6 +66,37 @@ def escalate(page: CasePageDep, lens: MayWorkCases, form: FormDep) -> Response:
         return handling.escalate(page.session, page.case_id, act, reason=reason)
 
     return page.carry_out(lens, form, "escalate", "escalated", work)
+
+
+@router.post("/cases/{case_id}/links")
+def link(page: CasePageDep, lens: MayWorkCases, form: FormDep) -> Response:
+    """Says that another case belongs with this one."""
+
+    def work(act: Act) -> Case:
+        body = forms.read(LinkIn, form)
+        return joining.link(
+            page.session, page.case_id, act, other_id=body.case_id, reason=body.reason
+        )
+
+    return page.carry_out(lens, form, "link", "linked", work)
+
+
+@router.post("/cases/{case_id}/merge")
+def merge(page: CasePageDep, lens: MayWorkCases, form: FormDep) -> Response:
+    """Takes a linked case into this one."""
+
+    def work(act: Act) -> Case:
+        body = forms.read(MergeForm, form)
+        return joining.merge(
+            page.session,
+            page.case_id,
+            act,
+            other_id=body.case_id,
+            other_version=body.other_version,
+            reason=body.reason,
+        )
+
+    return page.carry_out(lens, form, "merge", "merged", work)
 
 
 @router.post("/cases/{case_id}/resolve")

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from fraudwatch.casework import case_views, claims, queue
-from fraudwatch.casework.bodies_cases import ReasonIn
+from fraudwatch.casework import case_views, claims, opening, queue
+from fraudwatch.casework.bodies_cases import OpenCaseIn, ReasonIn
 from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.console import forms
 from fraudwatch.casework.console.case_page import CasePageDep
-from fraudwatch.casework.console.forms import FormDep
+from fraudwatch.casework.console.forms import Faulty, FormDep
 from fraudwatch.casework.console.render import DeskDep, go
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.models import Case
@@ -20,6 +20,7 @@ from fraudwatch.casework.params import Cursor, KeyQuery
 from fraudwatch.casework.permissions import MayReadCases, MayReassignCases, MayWorkCases
 from fraudwatch.domain.case import OPEN, CaseStatus
 from fraudwatch.domain.decision import Outcome
+from fraudwatch.errors import Conflict, Invalid
 
 router = APIRouter()
 
@@ -31,6 +32,7 @@ StatusChoice = Literal[
 OutcomeChoice = Literal["", "review", "high_risk"]
 Done = Literal[
     "",
+    "opened",
     "taken",
     "taken_over",
     "renewed",
@@ -101,6 +103,28 @@ def queue_page(
         continued=cursor is not None,
         none=none,
     )
+
+
+@router.post("/cases")
+def open_case(
+    lens: MayWorkCases, services: ServicesDep, session: SessionDep, form: FormDep
+) -> Response:
+    """Opens a case on an account, or the open one that the account has."""
+    try:
+        body = forms.read(OpenCaseIn, form)
+    except Faulty as wrong:
+        raise Invalid(str(wrong)) from wrong
+    act = Act(lens.actor, services.clock.now())
+    try:
+        with session.begin_nested():
+            case = opening.open_case(
+                session, act, account_id=body.account_id, reason=body.reason, transaction_ids=()
+            )
+    except Conflict as conflict:
+        if "id" not in conflict.current:
+            raise
+        return go(f"/cases/{conflict.current['id']}")
+    return go(f"/cases/{case.id}?done=opened")
 
 
 @router.post("/cases/next")

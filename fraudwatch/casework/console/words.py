@@ -69,6 +69,9 @@ _EVENTS = {
     "disagreed": "Decided differently: a third person decides",
     "reopened": "Reopened",
     "disputed": "The customer objects",
+    "brought_back": "Brought back for another person to look at",
+    "payment_left": "A payment went into case",
+    "payment_came": "A payment came from case",
     "raised": "Contradicted by later truth",
     "upheld": "Decision upheld",
     "linked": "Linked with case",
@@ -143,6 +146,7 @@ def holder(case: CaseSummary) -> str:
 
 
 _DONE = {
+    "opened": "The case is open. Claim it to work on it.",
     "taken": "The case is yours.",
     "taken_over": "The case is yours now.",
     "renewed": "Your claim is renewed.",

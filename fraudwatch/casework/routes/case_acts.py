@@ -1,11 +1,18 @@
-"""What people do to a case: note, put aside, escalate, decide, reopen."""
+"""What people do to a case: note, put aside, escalate, link, merge, decide, reopen."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fraudwatch.casework import handling, resolutions
-from fraudwatch.casework.bodies_cases import NoteIn, ReasonIn, ResolveIn, WaitIn
+from fraudwatch.casework import handling, joining, resolutions
+from fraudwatch.casework.bodies_cases import (
+    LinkIn,
+    MergeIn,
+    NoteIn,
+    ReasonIn,
+    ResolveIn,
+    WaitIn,
+)
 from fraudwatch.casework.permissions import MayReopenCases, MayWorkCases
 from fraudwatch.casework.routes.parts import ACT, CallDep
 from fraudwatch.casework.schemas_cases import CaseDetail
@@ -87,3 +94,33 @@ def uphold(lens: MayReopenCases, call: CallDep, body: ReasonIn) -> CaseDetail:
     """For a case that later truth has raised: it stays as decided."""
     act = call.act(lens, body)
     return call.show(lens, resolutions.uphold(call.session, call.case_id, act, reason=body.reason))
+
+
+@router.post(
+    "/cases/{case_id}/links", operation_id="linkCase", summary="Link two cases", responses=ACT
+)
+def link(lens: MayWorkCases, call: CallDep, body: LinkIn) -> CaseDetail:
+    """Each stays as it is; both show the link."""
+    act = call.act(lens, body)
+    case = joining.link(call.session, call.case_id, act, other_id=body.case_id, reason=body.reason)
+    return call.show(lens, case)
+
+
+@router.post(
+    "/cases/{case_id}/merge",
+    operation_id="mergeCase",
+    summary="Take another case into this one",
+    responses=ACT,
+)
+def merge(lens: MayWorkCases, call: CallDep, body: MergeIn) -> CaseDetail:
+    """Its alerts are decided here, and later ones of its account come here. Needs the claim on this
+    case; the other one must be open, and held by nobody else."""
+    case = joining.merge(
+        call.session,
+        call.case_id,
+        call.act(lens, body),
+        other_id=body.case_id,
+        other_version=body.version,
+        reason=body.reason,
+    )
+    return call.show(lens, case)

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from fraudwatch.casework import case_views, claims, queue
-from fraudwatch.casework.bodies_cases import ActIn, ReasonIn
+from fraudwatch.casework import case_views, claims, opening, queue
+from fraudwatch.casework.bodies_cases import ActIn, OpenCaseIn, ReasonIn
+from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.params import Cursor, KeyQuery, Limit
 from fraudwatch.casework.permissions import MayReadCases, MayReassignCases, MayWorkCases
@@ -65,6 +66,35 @@ def list_cases(
     )
     now = services.clock.now()
     return case_views.case_page(session, lens, wanted, now=now, cursor=cursor, limit=limit)
+
+
+@router.post(
+    "/cases",
+    operation_id="openCase",
+    summary="Open a case",
+    status_code=201,
+    responses=responses(401, 403, 409, 422, 503),
+)
+def open_case(
+    lens: MayWorkCases,
+    services: ServicesDep,
+    session: SessionDep,
+    response: Response,
+    body: OpenCaseIn,
+) -> CaseDetail:
+    """On any account, for a reason of one's own. An account with an open case keeps that one: 409
+    names it in `current`."""
+    now = services.clock.now()
+    case = opening.open_case(
+        session,
+        Act(lens.actor, now),
+        account_id=body.account_id,
+        reason=body.reason,
+        transaction_ids=body.transaction_ids,
+    )
+    set_etag(response, case.version)
+    response.headers["Location"] = f"/v1/cases/{case.id}"
+    return case_views.case_detail(session, lens, case.id, now=now)
 
 
 @router.post(

@@ -71,4 +71,36 @@ for (const lease of document.querySelectorAll("[data-lease]")) {
   const timer = setInterval(show, 1000);
 }
 
+// What was before the person when they acted: since when, and which parts, in order of looks. It
+// goes along with their acts, for studies of how people rely on the machine.
+const opened = performance.now();
+const looks = [];
+let since = opened;
+
+function look(part) {
+  const now = performance.now();
+  const last = looks.at(-1);
+  if (last) last.tenths += Math.round((now - since) / 100);
+  since = now;
+  if (part && last?.part !== part) looks.push({ part, tenths: 0 });
+}
+
+const seen = new Map();
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) seen.set(entry.target.dataset.look, entry.intersectionRatio);
+  const [part, ratio] = [...seen].reduce((best, each) => (each[1] > best[1] ? each : best));
+  if (ratio > 0) look(part);
+}, { threshold: [0, 0.25, 0.5, 0.75, 1] });
+for (const part of document.querySelectorAll("[data-look]")) watcher.observe(part);
+
+document.addEventListener("submit", ({ target }) => {
+  look();
+  const fill = (name, text) => {
+    const field = target.querySelector(`[data-${name}]`);
+    if (field) field.value = text;
+  };
+  fill("dwell", String(Math.round((performance.now() - opened) / 100)));
+  fill("looks", looks.slice(-200).map(({ part, tenths }) => `${part}:${tenths}`).join(" "));
+});
+
 document.querySelector("[data-focus]")?.focus();
