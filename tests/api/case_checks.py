@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,6 +25,7 @@ from fraudwatch.domain.decision import Outcome, Rule
 from fraudwatch.domain.reason_codes import Resolution
 
 AMOUNT = Decimal("12.50")  # of each transaction that the tests seed
+Row = TypeVar("Row", CaseEvent, Alert, CaseDecision, OutcomeRow)
 _TAKE = {"released", "expired", "resolved", "decided", "disagreed", "put_aside", "escalated"}
 BY_THE_STREAM_OR_TIME = {
     "opened",
@@ -56,8 +58,8 @@ class Found:
         ).all()
         ids = [case.id for case in cases]
 
-        def rows(model: type) -> list:  # type: ignore[type-arg]
-            query = select(model).where(model.case_id.in_(ids)).order_by(model.id)  # type: ignore[attr-defined]
+        def rows(model: type[Row]) -> list[Row]:
+            query = select(model).where(model.case_id.in_(ids)).order_by(model.id)
             return list(session.scalars(query))
 
         return cls(list(cases), rows(CaseEvent), rows(Alert), rows(CaseDecision), rows(OutcomeRow))

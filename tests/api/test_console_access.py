@@ -23,7 +23,7 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/password"): None,
     ("POST", "/password"): None,
     ("GET", "/cases"): Permission.CASES_READ,
-    ("POST", "/cases"): Permission.CASES_WORK,
+    ("POST", "/cases/open"): Permission.CASES_WORK,
     ("POST", "/cases/next"): Permission.CASES_WORK,
     ("GET", "/cases/{case_id}"): Permission.CASES_READ,
     ("POST", "/cases/{case_id}/claim"): Permission.CASES_WORK,
@@ -161,7 +161,7 @@ def test_a_form_without_the_token_of_its_session_is_refused(
                 answer = browser.client.post(url, data=data, follow_redirects=False)
                 assert answer.status_code == 403, path
                 assert "csrf" in parse(answer).text
-    assert browser.get("/cases/1").text.count("Waiting") == 1
+    assert browser.get("/cases/1").text.count("To be taken") == 1
 
 
 def pages(api: Api, people: dict[Role, Browser]) -> Iterator[Page]:

@@ -105,7 +105,7 @@ def queue_page(
     )
 
 
-@router.post("/cases")
+@router.post("/cases/open")
 def open_case(
     lens: MayWorkCases, services: ServicesDep, session: SessionDep, form: FormDep
 ) -> Response:
