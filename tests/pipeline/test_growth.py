@@ -38,7 +38,14 @@ class Stream:
 
     def __init__(self, here: Installation, url: str, partitions: int) -> None:
         name = uuid.uuid4().hex[:8]
-        names = ("transactions", "labels", "decisions", "outcomes", "dead_letters")
+        names = (
+            "transactions",
+            "labels",
+            "decisions",
+            "outcomes",
+            "dead_letters",
+            "audit_heads",
+        )
         self.here = here
         self.settings: Settings = here.settings.model_copy(
             update={
