@@ -3,7 +3,7 @@
 Left out of the comparison, because it tells of the clock or of the order in which rows of
 different partitions were written, and of nothing else: ids of cases, alerts, events, labels and
 outbox rows; `scored_at` and every other moment at which something was done; `version` of a case,
-which counts commits. Cases are compared by account, their alerts by partition and offset, their
+which counts commits, and `status_when_joined`, which tells whether two alerts came in one. Cases are compared by account, their alerts by partition and offset, their
 events in the order in which they were written. `tests.chaos.tables` has all other tables.
 """
 
@@ -50,10 +50,11 @@ MOMENTS = frozenset(
         "published_at",
         "resolved_at",
         "lease_until",
+        "first_look_at",
         "at",
     }
 )
-ROW_IDS = frozenset({"id", "case_id", "version"})
+ROW_IDS = frozenset({"id", "case_id", "version", "status_when_joined"})
 SHOWN = 5
 
 Delivery = tuple[str, bytes | None, bytes]

@@ -10,11 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import service
+from fraudwatch.casework import claims, resolutions
+from fraudwatch.casework.case_rows import Act, lock
 from fraudwatch.casework.models import Case, User
 from fraudwatch.clock import SystemClock
 from fraudwatch.domain.access import ROLE_PERMISSIONS, Actor, Role
-from fraudwatch.domain.case import OPEN, Resolution
+from fraudwatch.domain.case import OPEN
+from fraudwatch.domain.finding import Finding
+from fraudwatch.domain.reason_codes import Resolution
 from streams.source import Message
 from tests.chaos.traffic import Chunk
 
@@ -73,18 +76,11 @@ def decide(sessions: sessionmaker[Session], topic: str, limit: int | None = None
         for case_id, account in [c for c in cases if looked_into(c.account_id.encode())][:limit]:
             resolution, reason = VERDICTS[zlib.crc32(account.encode()) // SHARE % len(VERDICTS)]
             with sessions.begin() as session:
-                version = service.claim(session, case_id, actor, now=now, lease=LEASE).version
-                service.resolve(
-                    session,
-                    case_id,
-                    actor,
-                    resolution=resolution,
-                    reason_codes=[reason],
-                    note="",
-                    version=version,
-                    now=now,
-                    topic=topic,
-                )
+                act = Act(actor, now, lock(session, case_id).version)
+                held = claims.claim(session, case_id, act, lease=LEASE)
+                finding = Finding(resolution, (reason,))
+                act = Act(actor, now, held.version)
+                resolutions.decide(session, case_id, act, finding, key=b"", topic=topic)
             done += 1
     except DBAPIError:
         return done

@@ -31,6 +31,7 @@ OF_ONE_RUN = {
     "snapshots": "where one stands is chance; each is used, and must lead to the same state",
     "ledger_tables": "days ahead of the clock are made, whatever the clock says",
     "ledger_offsets": "bounds are widened ahead; each must hold the rows of its table",
+    "case_decisions": "it names a case and its version; what was found is in outcomes and labels",
     "audit_log": "its hashes cover moments; the chain is checked, and what was done is compared",
 }
 """Tables whose rows may differ between two runs, and what is checked of them instead."""
