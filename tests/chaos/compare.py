@@ -3,8 +3,9 @@
 Left out of the comparison, because it tells of the clock or of the order in which rows of
 different partitions were written, and of nothing else: ids of cases, alerts, events, labels and
 outbox rows; `scored_at` and every other moment at which something was done; `version` of a case,
-which counts commits, and `status_when_joined`, which tells whether two alerts came in one. Cases are compared by account, their alerts by partition and offset, their
-events in the order in which they were written. `tests.chaos.tables` has all other tables.
+which counts commits, and `status_when_joined`, which tells whether two alerts came in one. Cases
+are compared by account, their alerts by partition and offset, their events in the order in which
+they were written. `tests.chaos.tables` has all other tables.
 """
 
 from __future__ import annotations
