@@ -79,6 +79,8 @@ class Nursery:
                 elif "stopped" in fact:
                     self.stopped.add(fact["stopped"])
                 else:
+                    # In a long run numbers of processes come again.
+                    self.ended.pop(fact.get("started", 0), None)
                     self._facts.append(fact)
             seconds = 0.0
 

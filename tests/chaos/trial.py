@@ -152,7 +152,10 @@ class Trial:
             self.spawn(slot)
 
     def signal(self, member: Member, number: int) -> None:
-        """Kill, freeze or stop a worker."""
+        """Kill, freeze or stop a worker, unless it is known to have ended: its number may be that
+        of another process by now."""
+        if self.members.get(member.slot) is not member:
+            return
         member.doomed |= number == signal.SIGKILL
         member.leaving |= number == signal.SIGTERM
         try:
