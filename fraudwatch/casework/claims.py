@@ -32,7 +32,7 @@ from fraudwatch.casework.case_rows import (
 )
 from fraudwatch.casework.models import Case
 from fraudwatch.domain.access import Permission
-from fraudwatch.domain.case import HELD, CaseStatus, Escalation, Move, claim_move
+from fraudwatch.domain.case import CaseStatus, Escalation, Move, claim_move
 from fraudwatch.errors import Conflict
 
 
@@ -101,7 +101,7 @@ def renew(session: Session, case_id: int, act: Act, *, lease: timedelta) -> Case
 def release(session: Session, case_id: int, act: Act) -> Case:
     """Give the case back undecided. Ending someone else's claim needs `CASES_REASSIGN`."""
     case = begin(session, case_id, act)
-    if case.status not in HELD or case.claimed_by is None:
+    if not held(case, act.now):
         raise Conflict("nobody holds this case", state(session, case))
     before: dict[str, object] = {"claimed_by": case.claimed_by}
     move(session, case, Move.RELEASE, act)

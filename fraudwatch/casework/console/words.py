@@ -51,7 +51,7 @@ SOURCES = {
     "chargeback": "chargeback",
     "appeal": "appeal",
 }
-_EVENTS = {
+EVENTS = {
     "opened": "Case opened",
     "alert_added": "Payment added",
     "claimed": "Claimed",
@@ -176,7 +176,7 @@ def event(found: EventOut) -> str:
     """What happened, in a few words."""
     if found.kind == "resolved":
         return f"Resolved as {found.resolution}"
-    said = _EVENTS.get(found.kind, found.kind)
+    said = EVENTS.get(found.kind, found.kind)
     if found.until is not None:
         said += f" until {clock(found.until)}"
     return said if found.other_case is None else f"{said} {found.other_case}"
