@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fraudwatch.features.spans import WINDOWS
+
 WINDOW_WORDS = {
     "10m": "10 minutes",
     "1h": "hour",
@@ -21,8 +23,9 @@ class Feature:
     """One number about a transaction.
 
     `unit`: money, count, ratio, share, seconds, days, hour, flag, km, km/h, deviations or number.
-    `sentence` holds `{value}`; `absent` replaces it for a flag that is 0. `own_range`: whether an
-    account's own normal range can be told from the history that is kept of it.
+    `sentence` holds `{value}`; `absent` replaces it for a flag that is 0. `own_range`: how much of
+    an account's past before a transaction (microseconds) must be known to recompute the feature
+    from the history that is kept, for the account's own normal range; None: there is none.
     """
 
     name: str
@@ -30,14 +33,14 @@ class Feature:
     formula: str
     sentence: str
     absent: str = ""
-    own_range: bool = False
+    own_range: int | None = None
 
 
 def _windows() -> list[Feature]:
     made = []
-    for window, words in WINDOW_WORDS.items():
+    for (window, words), span in zip(WINDOW_WORDS.items(), WINDOWS, strict=True):
         rows = f"the account's transactions in (t - {window}, t], this one included"
-        own = window != "30d"
+        own = span if window != "30d" else None
         made += [
             Feature(
                 f"count_{window}",
@@ -76,9 +79,9 @@ def _windows() -> list[Feature]:
                 f"number of different {what} among the account's transactions in "
                 f"(t - {window}, t], this one included; those without one do not count",
                 f"{{value}} different {what} in the last {WINDOW_WORDS[window]}",
-                own_range=window != "30d",
+                own_range=span if window != "30d" else None,
             )
-            for window in WINDOW_WORDS
+            for window, span in zip(WINDOW_WORDS, WINDOWS, strict=True)
         ]
     return made
 
@@ -92,9 +95,9 @@ def _habits() -> list[Feature]:
             f"amount / mean amount of the account's past {window}, this transaction excluded; "
             "1 without past or where that mean is 0; at most 1000",
             f"The amount is {{value}} the account's own mean of the last {WINDOW_WORDS[window]}",
-            own_range=window == "7d",
+            own_range=span,
         )
-        for window in ("7d", "30d")
+        for window, span in (("7d", WINDOWS[3]), ("30d", None))
     ]
     made += [
         Feature(
@@ -143,11 +146,9 @@ def _habits() -> list[Feature]:
             "seconds since the account's latest transaction at or before t; 30 days where there "
             "is none within 30 days",
             "The account's last payment was {value} earlier",
-            own_range=True,
+            own_range=0,
         ),
-        Feature(
-            "hour_of_day", "hour", "hour of t in UTC, 0 to 23", "Paid at {value}", own_range=True
-        ),
+        Feature("hour_of_day", "hour", "hour of t in UTC, 0 to 23", "Paid at {value}", own_range=0),
         Feature(
             "night",
             "flag",
@@ -293,7 +294,7 @@ CATALOGUE: tuple[Feature, ...] = (
         "money",
         "amount * rate of its currency, rounded half to even to 0.0001",
         "The amount is {value}",
-        own_range=True,
+        own_range=0,
     ),
     *_windows(),
     *_habits(),

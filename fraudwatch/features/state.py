@@ -18,6 +18,7 @@ from fraudwatch.features.pasts import Pasts
 from fraudwatch.features.profiles import EMPTY_PROFILES, MerchantProfiles
 
 MIN_HISTORY = 5
+TYPICAL, RECOMPUTED = 256, 512
 LOW, HIGH = 0.05, 0.95
 
 
@@ -94,27 +95,33 @@ class AccountState:
         """What was normal for the accounts of rows of the batch that `extend` took last: low and
         high, float64[n, d], NaN where unknown.
 
-        The 5 % and 95 % quantiles of the feature over the account's transactions in (t - 30d, t)
-        that were received before the row, recomputed from its history, for features with
-        `own_range`. Unknown with fewer than `MIN_HISTORY` of them. Takes about 0.2 ms a row: meant
-        for alerts.
+        The 5 % and 95 % quantiles of the feature over the account's newest `TYPICAL` transactions
+        in (t - 30d, t) that were received before the row, recomputed from its newest `RECOMPUTED`,
+        for features with `own_range` where these reach back far enough. Unknown with fewer than
+        `MIN_HISTORY`. Takes about 0.2 ms a row, of a busy account 1 ms: meant for alerts.
         """
         low = np.full((len(rows), len(self.spec.names)), np.nan)
         high = low.copy()
         if self._batch is None:
             raise RuntimeError("normal ranges are of rows that `extend` took last")
-        own = np.flatnonzero([describe(name).own_range for name in self.spec.names])
-        pasts = self._batch.of(self._pools, rows)
+        needs = [describe(name).own_range for name in self.spec.names]
+        own = np.flatnonzero([need is not None for need in needs])
+        reach = np.array([need for need in needs if need is not None], dtype=np.int64)
+        whole = self._batch.of(self._pools, rows)
+        pasts = [past[-RECOMPUTED:] for past in whole]
         times = self._batch.times(rows)
         values = AccountState(self.spec).extend(self._again(pasts), EMPTY_PROFILES).values[:, own]
         end = 0
         for row, past in enumerate(pasts):
             end += len(past)
-            recent = int((past["time"] > times[row] - spans.LONGEST).sum())
+            recent = min(TYPICAL, int((past["time"] > times[row] - spans.LONGEST).sum()))
             if recent >= MIN_HISTORY:
+                known = len(past) == len(whole[row]) or (
+                    past["time"][-recent] - past["time"][0] >= reach
+                )
                 ranked = np.sort(values[end - recent : end], axis=0)
-                low[row, own] = _quantile(ranked, LOW)
-                high[row, own] = _quantile(ranked, HIGH)
+                low[row, own] = np.where(known, _quantile(ranked, LOW), np.nan)
+                high[row, own] = np.where(known, _quantile(ranked, HIGH), np.nan)
         return low, high
 
     def dump(self, part: int = 0, parts: int = 1) -> bytes:

@@ -18,7 +18,7 @@ from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import Columns, from_transactions
 from fraudwatch.features.profiles import EMPTY_PROFILES
 from fraudwatch.features.spans import DAY, KEEP
-from fraudwatch.features.state import AccountState
+from fraudwatch.features.state import TYPICAL, AccountState
 from tests.features_reference import RATES, START, WINDOWS, Reference, by_name, transactions
 
 SPEC = FeatureSpec(attributes=("score",), rates=RATES)
@@ -276,6 +276,26 @@ def test_normal_range_covers_short_windows_and_not_long_ones() -> None:
     assert found["count_7d"] == (14.0, 14.0)
     assert found["seconds_since_last"] == (43_200, 43_200)
     assert np.isnan(found["count_30d"]).all()
+
+
+def test_normal_range_of_a_busy_account_is_that_of_its_newest_payments() -> None:
+    """Amounts rose from 1 to 2 and then to 3: the newest 256 say 2 to 3. What looks farther back
+    than the payments that are recomputed is unknown rather than too small."""
+    gap = timedelta(minutes=10)
+    made = payments(TYPICAL + 300, gap, merchant="m")
+    amounts = [1] * 300 + [2] * (TYPICAL // 2) + [3] * (TYPICAL // 2)
+    made = [
+        msgspec.structs.replace(t, amount=Decimal(amount))
+        for t, amount in zip(made, amounts, strict=True)
+    ]
+    last = msgspec.structs.replace(made[-1], event_time=made[-1].event_time + gap)
+    low, high = ranges(AccountState(SPEC), [*made, last])[:, -1]
+    found = {n: (low[i], high[i]) for i, n in enumerate(SPEC.names)}
+    assert found["amount"] == (2.0, 3.0)
+    assert found["seconds_since_last"] == (600, 600)
+    assert found["count_24h"] == (144.0, 144.0)
+    assert np.isnan(found["count_7d"]).all()
+    assert np.isnan(found["amount_ratio_7d"]).all()
 
 
 def test_normal_range_of_an_unknown_account_is_unknown() -> None:
