@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.bugs import BUGS
 from tests.chaos.campaign import broken, examine
 from tests.chaos.site import Site
-from tests.chaos.traffic import traffic
+from tests.chaos.traffic import Chunk, traffic
 from tests.chaos.trial import Trial
 
 ROWS = 150
@@ -25,10 +25,15 @@ def site() -> Iterator[Site]:
         yield found
 
 
-def killed(point: str, act: str = "kill") -> Callable[[Trial], None]:
+Scene = Callable[[Trial, Chunk], None]
+"""What happens to a worker, which also takes the messages in."""
+
+
+def killed(point: str, act: str = "kill") -> Scene:
     """kill -9 at the point, or another act."""
 
-    def suffer(trial: Trial) -> None:
+    def suffer(trial: Trial, chunk: Chunk) -> None:
+        trial.feed(chunk)
         order = trial.order(point, act, 2)
         trial.start()
         assert trial.wait(lambda: trial.taken(order), 60), f"{point} did not arise"
@@ -36,10 +41,11 @@ def killed(point: str, act: str = "kill") -> Callable[[Trial], None]:
     return suffer
 
 
-def overtaken(point: str) -> Callable[[Trial], None]:
+def overtaken(point: str) -> Scene:
     """Frozen at the point until another owner of the same partitions has taken in all there is."""
 
-    def suffer(trial: Trial) -> None:
+    def suffer(trial: Trial, chunk: Chunk) -> None:
+        trial.feed(chunk)
         trial.wakes = False
         trial.order(point, "freeze")
         trial.start()
@@ -55,19 +61,27 @@ def overtaken(point: str) -> Callable[[Trial], None]:
     return suffer
 
 
-def undisturbed(trial: Trial) -> None:
+def overtaken_with_labels(trial: Trial, chunk: Chunk) -> None:
+    """The same among labels. Nothing else comes meanwhile: a worker that is frozen in the middle of
+    a COPY keeps its rows locked until PostgreSQL ends the statement, after a minute."""
+    overtaken("labels before update stream_offsets")(trial, Chunk([], chunk.labels))
+    trial.feed(Chunk(chunk.transactions, []))
+
+
+def undisturbed(trial: Trial, chunk: Chunk) -> None:
     """Nothing happens but that the worker starts."""
+    trial.feed(chunk)
     trial.start()
 
 
-SCENES: dict[str, Callable[[Trial], None]] = {
+SCENES: dict[str, Scene] = {
     "undisturbed": undisturbed,
     "killed before the rows": killed("process before copy ledger"),
     "killed before publishing": killed("process before publish decisions"),
     "killed before relaying": killed("idle before publish dead letters"),
     "cut before the commit": killed("process before commit", "cut"),
     "overtaken": overtaken("process before update stream_offsets"),
-    "overtaken with labels": overtaken("labels before update stream_offsets"),
+    "overtaken with labels": overtaken_with_labels,
 }
 CAUGHT = {
     "offsets_before_rows": ("killed before the rows", "verify: .*'missing': [1-9]"),
@@ -91,8 +105,7 @@ def faults_found(site: Site, scene: str, bug: str = "", sign: str = "") -> str:
     trial.bug = bug
     chunks = traffic(scene, ROWS)
     try:
-        trial.feed(next(chunks))
-        SCENES[scene](trial)
+        SCENES[scene](trial, next(chunks))
         trial.feed(next(chunks))
         trial.come_to_rest(60)
         found = "\n".join(broken(trial) + trial.crashes)

@@ -33,8 +33,9 @@ def check(log: Log, count: int) -> None:
     }
     assert wrong == {}, f"seed {SEED}"
     assert figures["faults"] == count
-    assert figures["decided_under_faults"] > 0
+    assert figures["outcomes"] > 0
     if count >= LONG:
+        assert figures["decided_under_faults"] > 0
         assert figures["never_hit"] == []
 
 
