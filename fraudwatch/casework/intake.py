@@ -18,13 +18,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import case as choose
-from sqlalchemy import func, literal_column, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework.copy_rows import JSONB, Rows, copy_in, microseconds, number
-from fraudwatch.casework.models import TAKES_ALERTS, Alert, Case, CaseEvent
+from fraudwatch.casework.models import TAKES_ALERTS, Alert, CaseEvent
 from fraudwatch.casework.scored import Scored
 from fraudwatch.domain.case import CaseStatus, Move, Urgency, after, priority
 from fraudwatch.domain.decision import Outcome, Rule
@@ -46,6 +44,60 @@ _EVENT_COLUMNS = ("case_id", "kind", "at", "data")
 # What a joining alert does to a case that awaits something else; other states stay.
 _JOINING = {CaseStatus.WAITING: Move.WAKE, CaseStatus.SECOND_LOOK: Move.OVERTAKE}
 _JOINED = {CaseStatus.WAITING: "woken", CaseStatus.SECOND_LOOK: "overtaken"}  # events
+
+_GIVEN = {
+    "account_id": "text",
+    "outcome": "smallint",
+    "risk": "float8",
+    "amount": "numeric",
+    "alert_count": "int",
+    "priority": "float8",
+    "updated_at": "timestamptz",
+    "due_at": "timestamptz",
+}
+_STATUS = " ".join(
+    f"WHEN held.status = '{was}' AND held.escalation IS NOT NULL"
+    f" THEN '{after(was, made, escalated=True)}'"
+    f" WHEN held.status = '{was}' THEN '{after(was, made)}'"
+    for was, made in _JOINING.items()
+)
+_VOID = f"held.status = '{CaseStatus.SECOND_LOOK}'"
+# Written out: composed anew for each batch it costs more than the rest of intake.
+_SET = f"""
+    outcome = greatest(held.outcome, excluded.outcome),
+    risk = greatest(held.risk, excluded.risk),
+    amount = held.amount + excluded.amount,
+    alert_count = held.alert_count + excluded.alert_count,
+    priority = greatest(held.priority, excluded.priority),
+    due_at = least(held.due_at, excluded.due_at),
+    updated_at = excluded.updated_at,
+    version = held.version + 1,
+    status = CASE {_STATUS} ELSE held.status END,
+    status_when_joined = held.status,
+    wake_at = NULL,
+    round = CASE WHEN {_VOID} THEN held.round + 1 ELSE held.round END,
+    -- Whoever decided on a disputed case stays out of it.
+    barred = CASE WHEN {_VOID} AND held.urgency < {Urgency.DISPUTED:d} THEN '{{}}'
+        ELSE held.barred END,
+    claimed_by = CASE WHEN {_VOID} THEN NULL ELSE held.claimed_by END,
+    lease_until = CASE WHEN {_VOID} THEN NULL ELSE held.lease_until END,
+    seen_alert_id = CASE WHEN {_VOID} THEN NULL ELSE held.seen_alert_id END,
+    new_alerts = CASE WHEN {_VOID} OR held.claimed_by IS NULL THEN 0
+        ELSE held.new_alerts + excluded.alert_count END
+"""
+_OPEN_OR_JOIN = text(
+    f"INSERT INTO cases AS held ({', '.join(_GIVEN)}, opened_at)"  # noqa: S608
+    f" SELECT *, updated_at FROM unnest("
+    f"{', '.join(f'CAST(:{name} AS {kind}[])' for name, kind in _GIVEN.items())}"
+    f") AS given ({', '.join(_GIVEN)})"
+    f" ON CONFLICT (account_id) WHERE {TAKES_ALERTS} DO UPDATE SET {_SET}"
+    " RETURNING id, account_id, status_when_joined, merged_into, xmax = 0 AS opened"
+)
+_JOIN = text(
+    f"UPDATE cases AS held SET {_SET} FROM (SELECT "  # noqa: S608
+    f"{', '.join(f'CAST(:{name} AS {kind}) AS {name}' for name, kind in _GIVEN.items())}"
+    ") AS excluded WHERE held.id = :id RETURNING held.status_when_joined"
+)
 
 # Promised times until a person has looked; a hold costs the customer more than a look.
 DUE = {Outcome.HIGH_RISK: timedelta(hours=4), Outcome.REVIEW: timedelta(hours=24)}
@@ -79,48 +131,17 @@ def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> N
     for alert in alerts:
         by_account.setdefault(alert.account_id, []).append(alert)
 
-    values = []
-    # Sorted, so that two workers with alerts of the same accounts lock rows in the same order.
-    for account_id in sorted(by_account):
-        found = by_account[account_id]
-        outcome = max(shown_outcome(alert) for alert in found)
-        risks = [alert.risk for alert in found if alert.risk is not None]
-        values.append(
-            {
-                "account_id": account_id,
-                "outcome": outcome,
-                "risk": max(risks, default=None),
-                "amount": sum((alert.amount for alert in found), Decimal(0)),
-                "alert_count": len(found),
-                "priority": max(
-                    priority(shown_outcome(a), a.shown_risk, float(a.amount)) for a in found
-                ),
-                "opened_at": now,
-                "updated_at": now,
-                "due_at": now + DUE[Outcome(outcome)],
-            }
-        )
-    new = upsert(Case)
-    joined: Sequence[Any] = session.execute(
-        new.on_conflict_do_update(
-            index_elements=[Case.account_id],
-            index_where=literal_column(TAKES_ALERTS),
-            set_=_on_join(new.excluded),
-        ).returning(
-            Case.id,
-            Case.account_id,
-            Case.status_when_joined,
-            Case.merged_into,
-            literal_column("xmax = 0").label("opened"),
-        ),
-        values,
-    ).all()
+    given = _given(by_account, now)
+    joined = session.execute(_OPEN_OR_JOIN, given).all()
     opened = [row.id for row in joined if row.opened]
     before = {row.id: row.status_when_joined for row in joined if not row.opened}
     case_of = {row.account_id: row.id for row in joined}
-    for row, given in zip(joined, values, strict=True):
+    places = {account_id: place for place, account_id in enumerate(given["account_id"])}
+    for row in joined:
         if not row.opened and row.merged_into is not None:
-            before[row.merged_into] = _join(session, row.merged_into, given)
+            own = {name: values[places[row.account_id]] for name, values in given.items()}
+            status = session.execute(_JOIN, {**own, "id": row.merged_into}).scalar_one()
+            before[row.merged_into] = status
             case_of[row.account_id] = row.merged_into
     owners = [case_of[alert.account_id] for alert in alerts]
     _add_alerts(session, alerts, owners, now)
@@ -132,55 +153,25 @@ def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> N
         _add_events(session, moved, kind, [b"{}"] * len(moved), now)
 
 
-def _join(session: Session, case_id: int, given: Mapping[str, Any]) -> str:
-    """Alerts of a merged case's account reach the case it went into; its status as it was."""
-    found = session.execute(
-        update(Case)
-        .where(Case.id == case_id)
-        .values(_on_join(given))
-        .returning(Case.status_when_joined)
-        .execution_options(synchronize_session=False)
-    )
-    return str(found.scalar_one())
-
-
-def _on_join(given: Any) -> dict[str, Any]:
-    """New values of a case that alerts join; `given` are their own, by column."""
-    escalated = Case.escalation.is_not(None)
-    void = Case.status == CaseStatus.SECOND_LOOK
-    status = choose(
-        *(
-            (
-                Case.status == was if plain else (Case.status == was) & escalated,
-                after(was, made, escalated=not plain),
-            )
-            for was, made in _JOINING.items()
-            for plain in (False, True)
-        ),
-        else_=Case.status,
-    )
-    return {
-        "outcome": func.greatest(Case.outcome, given["outcome"]),
-        "risk": func.greatest(Case.risk, given["risk"]),
-        "amount": Case.amount + given["amount"],
-        "alert_count": Case.alert_count + given["alert_count"],
-        "priority": func.greatest(Case.priority, given["priority"]),
-        "due_at": func.least(Case.due_at, given["due_at"]),
-        "updated_at": given["updated_at"],
-        "version": Case.version + 1,
-        "status": status,
-        "status_when_joined": Case.status,
-        "wake_at": None,
-        "round": choose((void, Case.round + 1), else_=Case.round),
-        # Whoever decided on a disputed case stays out of it.
-        "barred": choose((void & (Case.urgency < Urgency.DISPUTED), []), else_=Case.barred),
-        "claimed_by": choose((void, None), else_=Case.claimed_by),
-        "lease_until": choose((void, None), else_=Case.lease_until),
-        "seen_alert_id": choose((void, None), else_=Case.seen_alert_id),
-        "new_alerts": choose(
-            (void | Case.claimed_by.is_(None), 0), else_=Case.new_alerts + given["alert_count"]
-        ),
-    }
+def _given(by_account: Mapping[str, Sequence[NewAlert]], now: datetime) -> dict[str, list[Any]]:
+    """What the alerts bring to their accounts' cases, by column."""
+    given: dict[str, list[Any]] = {name: [] for name in _GIVEN}
+    # Sorted, so that two workers with alerts of the same accounts lock rows in the same order.
+    for account_id in sorted(by_account):
+        found = by_account[account_id]
+        outcome = max(shown_outcome(alert) for alert in found)
+        risks = [alert.risk for alert in found if alert.risk is not None]
+        given["account_id"].append(account_id)
+        given["outcome"].append(outcome)
+        given["risk"].append(max(risks, default=None))
+        given["amount"].append(sum((alert.amount for alert in found), Decimal(0)))
+        given["alert_count"].append(len(found))
+        given["priority"].append(
+            max(priority(shown_outcome(a), a.shown_risk, float(a.amount)) for a in found)
+        )
+        given["updated_at"].append(now)
+        given["due_at"].append(now + DUE[Outcome(outcome)])
+    return given
 
 
 def _add_alerts(
