@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import deciders, layouts, ledger, offsets
+from fraudwatch.casework import deciders, layouts, ledger, offsets, persons, places
 from fraudwatch.casework.deciders import Deciding, Switch
 from fraudwatch.casework.layouts import Layout
 from fraudwatch.casework.ledger_tables import hold
@@ -28,7 +29,7 @@ from fraudwatch.casework.steering import Registered, Steering, policy_of
 from fraudwatch.detectors.model import Model
 from fraudwatch.domain.decision import Reason
 from fraudwatch.domain.transaction import Transaction
-from fraudwatch.errors import BundleError
+from fraudwatch.errors import BundleError, NotFound
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import from_transactions
 from fraudwatch.features.state import AccountState
@@ -51,12 +52,44 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision, computed once more.
+
+    `recorded` and `computed` are the columns that were decided, by name; `features` those of the
+    row by name, as computed. `earlier` counts the account's transactions before it.
+    """
+
+    partition: int
+    offset: int
+    scored_at: datetime
+    transaction: Transaction
+    earlier: int
+    features: Mapping[str, float]
+    champion: Registered | None
+    challenger: Registered | None
+    policy: Policy
+    profile_version: str
+    recorded: Mapping[str, object]
+    computed: Mapping[str, object]
+
+    @property
+    def differences(self) -> list[str]:
+        """Columns that came out otherwise."""
+        return [name for name, value in self.computed.items() if self.recorded[name] != value]
+
+
+@dataclass(frozen=True, slots=True)
 class Replayed:
-    """How many rows were compared, how many differ, and the first differences."""
+    """How many rows were compared, how many differ, and the first differences.
+
+    `erased` rows were not: of accounts with an erased person in their past, whose features cannot
+    be computed again (`fraudwatch.casework.erasure`).
+    """
 
     rows: int
     different: int
     first: tuple[Difference, ...]
+    erased: int = 0
 
     @property
     def ok(self) -> bool:
@@ -90,16 +123,54 @@ class Replay:
 
         `progress` is called with the rows compared so far.
         """
-        rows, different, first = 0, 0, list[Difference]()
+        rows, different, erased, first = 0, 0, 0, list[Difference]()
         for layout, spans in self._generations():
             chosen = [p for p in spans if partition in (None, p)]
             for number in chosen:
-                for compared, found in self._partition(layout, number, *spans[number]):
+                for compared, left_out, found in self._partition(layout, number, *spans[number]):
                     rows += compared
+                    erased += left_out
                     different += len({(d.partition, d.offset) for d in found})
                     first += found[: most - len(first)]
                     progress(rows)
-        return Replayed(rows, different, tuple(first))
+        return Replayed(rows, different, tuple(first), erased)
+
+    def decision(self, transaction_id: str) -> Decision:
+        """Compute the newest decision under this id once more.
+
+        Reads the partition's messages up to it, in order, and follows its account alone: a decision
+        depends on no other account. Raises `NotFound`.
+        """
+        partition, offset, account_id = places.of_transaction(self._session, transaction_id)
+        for layout, spans in self._generations():
+            start, end = spans.get(partition, (0, 0))
+            if not start <= offset < end:
+                continue
+            earlier = 0
+            for piece in self._pieces(layout, partition, start, offset + 1, account_id):
+                if piece.rows[-1].offset == offset:
+                    return self._decision(piece, earlier)
+                earlier += len(piece.rows)
+        raise NotFound(f"no partition of {self._topic} was read up to this transaction")
+
+    def _decision(self, piece: _Piece, earlier: int) -> Decision:
+        row, found = piece.rows[-1], piece.computed()
+        steering = self._steering(piece.deciding)
+        values = np.frombuffer(bytes(found[-1]["features"]), dtype="<f8").tolist()
+        return Decision(
+            row.partition,
+            row.offset,
+            row.scored_at,
+            piece.transactions[-1],
+            earlier + len(piece.rows) - 1,
+            dict(zip(piece.state.spec.names, values, strict=True)),
+            steering.champion,
+            steering.challenger,
+            steering.policy,
+            steering.profile_version,
+            {name: _plain(getattr(row, name)) for name in found[-1]},
+            found[-1],
+        )
 
     def _generations(self) -> Iterator[tuple[Layout | None, Mapping[int, tuple[int, int]]]]:
         """The layouts in order, with the offsets that each partition was read from and to."""
@@ -114,8 +185,36 @@ class Replay:
 
     def _partition(
         self, layout: Layout | None, partition: int, start: int, end: int
-    ) -> Iterator[tuple[int, list[Difference]]]:
-        """For each piece that one set of versions decided: rows compared, and differences."""
+    ) -> Iterator[tuple[int, int, list[Difference]]]:
+        """For each piece that one set of versions decided: rows compared, rows left out for an
+        erased person, and differences."""
+        erased = set[str]()
+        for piece in self._pieces(layout, partition, start, end):
+            differences, left_out = [], 0
+            both = zip(piece.rows, piece.transactions, piece.computed(), strict=True)
+            for row, transaction, computed in both:
+                if persons.is_erased(transaction):
+                    erased.add(transaction.account_id)
+                if transaction.account_id in erased:
+                    left_out += 1
+                    continue
+                differences += [
+                    Difference(row.partition, row.offset, column, _plain(recorded), value)
+                    for column, value in computed.items()
+                    if _plain(recorded := getattr(row, column)) != value
+                ]
+            yield len(piece.rows) - left_out, left_out, differences
+
+    def _pieces(
+        self,
+        layout: Layout | None,
+        partition: int,
+        start: int,
+        end: int,
+        account_id: str | None = None,
+    ) -> Iterator[_Piece]:
+        """Rows that one set of versions decided, of one account or of all, in order. Each piece
+        must be computed, or its account's past is not there for the next."""
         switches = deciders.of_partition(self._session, partition)
         if start == end or not switches:
             return
@@ -133,8 +232,9 @@ class Replay:
             return bisect_right(begins, row.offset) - 1
 
         for chunk in ledger.recorded(self._session, partition, start, end):
-            for place, piece in groupby(chunk, key=switch_of):
-                rows = list(piece)
+            wanted = [row for row in chunk if account_id in (None, row.account_id)]
+            for place, found in groupby(wanted, key=switch_of):
+                rows = list(found)
                 deciding = switches[place].deciding
                 transactions = [ledger.stored(bytes(row.payload)) for row in rows]
                 for version, spec in specs.items():
@@ -142,56 +242,8 @@ class Replay:
                         states[version].absorb(from_transactions(transactions, spec))
                 scorers.follow(self._session, self._steering(deciding))
                 state = states[deciding.features_version]
-                yield len(rows), self._compare(rows, transactions, deciding, state, scorers)
-
-    def _compare(
-        self,
-        rows: Sequence[Row[Any]],
-        transactions: Sequence[Transaction],
-        deciding: Deciding,
-        state: AccountState,
-        scorers: Scorers,
-    ) -> list[Difference]:
-        columns = from_transactions(transactions, state.spec)
-        batch = state.extend(columns, scorers.profiles)
-        scores = scorers.score(batch.values)
-        outcomes = decide(
-            self._policy(deciding),
-            self._key,
-            risk=scores.risk,
-            amount=columns.amount_e4 / 10_000,
-            history_count=batch.history_count,
-            late_us=batch.late_us,
-            transaction_ids=[t.transaction_id for t in transactions],
-        )
-        reasons: dict[int, tuple[Reason, ...]] = {}
-        chosen = outcomes.to_people()
-        if scorers.champion is not None and len(chosen):
-            found = scorers.champion.reasons(batch.values[chosen], *state.normal_range(chosen))
-            reasons = dict(zip(chosen.tolist(), found, strict=True))
-        values = np.ascontiguousarray(batch.values, dtype="<f8")
-        differences = []
-        for place, row in enumerate(rows):
-            computed = {
-                "features": values[place].tobytes(),
-                "features_version": deciding.features_version,
-                "anomaly_score": _number(scores.anomaly[place]),
-                "risk": _number(scores.risk[place]),
-                "challenger_risk": _number(scores.challenger_risk[place]),
-                "outcome": int(outcomes.outcome[place]),
-                "rule": int(outcomes.rule[place]),
-                "reasons": list(msgspec.to_builtins(reasons[place])) if place in reasons else None,
-                "model_id": deciding.model_id,
-                "challenger_id": deciding.challenger_id,
-                "policy_id": deciding.policy_id,
-                "profile_version": deciding.profile_version,
-            }
-            differences += [
-                Difference(row.partition, row.offset, column, _plain(getattr(row, column)), value)
-                for column, value in computed.items()
-                if _plain(getattr(row, column)) != value
-            ]
-        return differences
+                policy = self._policy(deciding)
+                yield _Piece(rows, transactions, deciding, state, scorers, policy, self._key)
 
     def _steering(self, deciding: Deciding) -> Steering:
         champion, challenger = (
@@ -230,6 +282,58 @@ class Replay:
 
     def _opened(self, registered: Registered) -> Model:
         return self._model(registered.model_id)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Rows that one set of versions decided, with the state of their accounts before them."""
+
+    rows: Sequence[Row[Any]]
+    transactions: Sequence[Transaction]
+    deciding: Deciding
+    state: AccountState
+    scorers: Scorers
+    policy: Policy
+    key: bytes
+
+    def computed(self) -> list[dict[str, Any]]:
+        """What was decided of each row, by column. Moves the accounts on: to be called once."""
+        columns = from_transactions(self.transactions, self.state.spec)
+        batch = self.state.extend(columns, self.scorers.profiles)
+        scores = self.scorers.score(batch.values)
+        outcomes = decide(
+            self.policy,
+            self.key,
+            risk=scores.risk,
+            amount=columns.amount_e4 / 10_000,
+            history_count=batch.history_count,
+            late_us=batch.late_us,
+            transaction_ids=[t.transaction_id for t in self.transactions],
+        )
+        reasons: dict[int, tuple[Reason, ...]] = {}
+        chosen = outcomes.to_people()
+        champion = self.scorers.champion
+        if champion is not None and len(chosen):
+            found = champion.reasons(batch.values[chosen], *self.state.normal_range(chosen))
+            reasons = dict(zip(chosen.tolist(), found, strict=True))
+        values = np.ascontiguousarray(batch.values, dtype="<f8")
+        return [
+            {
+                "features": values[place].tobytes(),
+                "features_version": self.deciding.features_version,
+                "anomaly_score": _number(scores.anomaly[place]),
+                "risk": _number(scores.risk[place]),
+                "challenger_risk": _number(scores.challenger_risk[place]),
+                "outcome": int(outcomes.outcome[place]),
+                "rule": int(outcomes.rule[place]),
+                "reasons": list(msgspec.to_builtins(reasons[place])) if place in reasons else None,
+                "model_id": self.deciding.model_id,
+                "challenger_id": self.deciding.challenger_id,
+                "policy_id": self.deciding.policy_id,
+                "profile_version": self.deciding.profile_version,
+            }
+            for place in range(len(self.rows))
+        ]
 
 
 def _number(value: np.float64) -> float | None:

@@ -194,6 +194,21 @@ class Settings(BaseSettings):
         ge=1,
         description="Messages not read yet in one partition, beyond which asking is refused (429).",
     )
+    retain_notes_days: int = Field(
+        0,
+        ge=0,
+        description="Days after which `fraudwatch privacy retain` empties the notes of a closed "
+        "case. 0: never.",
+    )
+    retain_sessions_days: int = Field(
+        30, ge=0, description="Days after which it deletes sessions that have ended. 0: never."
+    )
+    retain_looks_days: int = Field(
+        0, ge=0, description="Days after which it deletes looks at personal data. 0: never."
+    )
+    retain_audit_days: int = Field(
+        0, ge=0, description="Days after which it deletes rows of the audit log. 0: never."
+    )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port that the API listens on.")
     metrics_port: int = Field(

@@ -84,7 +84,7 @@ def archive(
             )
         tables = [table for table in read_tables(session) if table.until <= before]
     outcomes: list[TableOutcome] = []
-    with _alone(folder):
+    with alone(folder):
         for table in tables:
             with disk_errors(folder):
                 outcomes.append(_archive(sessions, folder, topic, table, progress))
@@ -97,7 +97,7 @@ def delete_old(sessions: sessionmaker[Session], folder: Path, until: date, now: 
 
     The database is told first: what a run that was cut short left is deleted by the next.
     """
-    with _alone(folder):
+    with alone(folder):
         with connect_errors(), sessions.begin() as session:
             marked = session.scalars(
                 update(LedgerArchive)
@@ -267,7 +267,7 @@ def _offsets(archived: Archived, partition: int, held: Spans) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """One run at a time writes into a folder; the lock goes with the process."""
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

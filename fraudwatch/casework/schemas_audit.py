@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from fraudwatch.casework.bodies import Key, Text, example
 from fraudwatch.casework.schemas import Answer
 
 _HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -94,3 +95,17 @@ class UnmaskedOut(Answer):
     model_config = _shown(field="account_id", value="acc-000000000111")
     field: str = Field(description="As asked for.")
     value: str | float | None
+
+
+class UnmaskIn(BaseModel):
+    """A masked field of one case or one transaction, and why it has to be seen."""
+
+    model_config = example(
+        transaction_id="tx-000017",
+        field="customer_id",
+        why="The customer disputes the payment.",
+    )
+    transaction_id: Key | None = None
+    case_id: Annotated[int, Field(ge=1, le=2**62)] | None = None
+    field: Annotated[Text, Field(min_length=1, max_length=200)]
+    why: Annotated[Text, Field(min_length=3, max_length=1000)]

@@ -50,7 +50,7 @@ HEAVY = (
 
 def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> TransactionDetail:
     """One transaction with everything known of it."""
-    row = _newest_row(session, transaction_id)
+    row = newest_row(session, transaction_id)
     if row is None:
         raise NotFound("there is no transaction with this id")
     alert = session.scalar(select(Alert).where(*_same(row)))
@@ -89,7 +89,7 @@ def transaction_page(
     """An account's transactions, newest first."""
     after = None
     if cursor is not None:
-        after = _newest_row(session, queue.read_text_cursor(cursor))
+        after = newest_row(session, queue.read_text_cursor(cursor))
     rows = history_rows(session, list(eras(session)), account_id, limit + 1, after)
     more = len(rows) > limit
     rows = rows[:limit]
@@ -117,7 +117,7 @@ def account_detail(session: Session, lens: Lens, account_id: str) -> AccountDeta
     )
 
 
-def _newest_row(session: Session, transaction_id: str) -> LedgerRow | None:
+def newest_row(session: Session, transaction_id: str) -> LedgerRow | None:
     """The newest transaction of that id; the search goes back in time."""
     for since, until in eras(session):
         row = session.scalar(

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
         "dead_letters", "dead_letters", _STREAM, "List and replay messages that could not be used."
     ),
     "gaps": Command("dead_letters", "gaps", _STREAM, "Acknowledge messages that expired unread."),
+    "labels": Command("labels", "labels", _STREAM, "Take in late truth from files."),
     "replay": Command("replay", "replay", _STREAM, "Recompute decisions and compare them."),
     "ledger": Command("ledger", "ledger", _STREAM, "List and archive days of the ledger."),
     "train": Command("learn", "train", _MODELS, "Train a model."),
@@ -50,6 +51,8 @@ COMMANDS: dict[str, Command] = {
     "compare": Command("learn", "compare", _MODELS, "Compare the challenger with the champion."),
     "evaluate": Command("learn", "evaluate", _MODELS, "Measure detection by replaying a file."),
     "migrate": Command("operate", "migrate", _OPERATE, "Bring the database to this version."),
+    "db": Command("database", "db", _OPERATE, "Let a database role run the service."),
+    "privacy": Command("privacy", "privacy", _OPERATE, "Export and erase a person's data."),
     "audit": Command("audit", "audit", _OPERATE, "Check the audit log; let its heads leave."),
     "users": Command("operate", "users", _OPERATE, "Create, list and disable people."),
     "tokens": Command("operate", "tokens", _OPERATE, "Create and revoke tokens for programs."),

@@ -14,10 +14,13 @@ class Permission(StrEnum):
     CASES_REOPEN = "cases:reopen"
     CASES_REASSIGN = "cases:reassign"  # end another person's claim, or take it over
     CASES_ESCALATED = "cases:escalated"  # take what others escalated or disagree about
+    QUEUES_MANAGE = "queues:manage"  # rules of queues, who works in them
+    BOARD_READ = "board:read"  # open work, and throughput by person
     DISPUTES_WRITE = "disputes:write"  # open disputes for customers and read how they stand
     TRANSACTIONS_READ = "transactions:read"
     TRANSACTIONS_WRITE = "transactions:write"  # ask for decisions
     PERSONAL_READ = "personal:read"  # see account, device and address data unmasked
+    PERSONAL_UNMASK = "personal:unmask"  # see one masked field, with a reason
     LABELS_WRITE = "labels:write"  # truth from outside, e.g. chargebacks
     POLICIES_READ = "policies:read"
     POLICIES_PROPOSE = "policies:propose"
@@ -55,11 +58,20 @@ _ANALYST = _READ | {Permission.CASES_WORK, Permission.PERSONAL_READ}
 ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ANALYST: frozenset(_ANALYST),
     Role.SENIOR: frozenset(
-        _ANALYST | {Permission.CASES_REOPEN, Permission.CASES_REASSIGN, Permission.CASES_ESCALATED}
+        _ANALYST
+        | {
+            Permission.CASES_REOPEN,
+            Permission.CASES_REASSIGN,
+            Permission.CASES_ESCALATED,
+            Permission.QUEUES_MANAGE,
+            Permission.BOARD_READ,
+        }
     ),
     Role.RISK_OFFICER: frozenset(
         _READ
         | {
+            Permission.QUEUES_MANAGE,
+            Permission.BOARD_READ,
             Permission.POLICIES_READ,
             Permission.POLICIES_PROPOSE,
             Permission.POLICIES_ACTIVATE,
@@ -69,17 +81,20 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.DEAD_LETTERS_REVEAL,
             Permission.DEAD_LETTERS_REPLAY,
             Permission.METRICS_READ,
+            Permission.PERSONAL_UNMASK,
         }
     ),
     Role.AUDITOR: frozenset(
         _READ
         | {
+            Permission.BOARD_READ,
             Permission.POLICIES_READ,
             Permission.MODELS_READ,
             Permission.AUDIT_READ,
             Permission.USERS_READ,
             Permission.DEAD_LETTERS_READ,
             Permission.METRICS_READ,
+            Permission.PERSONAL_UNMASK,
         }
     ),
     Role.SERVICE: frozenset(

@@ -57,6 +57,8 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("POST", "/v1/transactions/batch"): Permission.TRANSACTIONS_WRITE,
     ("GET", "/v1/decisions/{transaction_id:path}"): Permission.TRANSACTIONS_WRITE,
     ("GET", "/v1/accounts/{account_id:path}"): Permission.TRANSACTIONS_READ,
+    ("POST", "/v1/labels"): Permission.LABELS_WRITE,
+    ("GET", "/v1/transactions/{transaction_id:path}/labels"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/dead-letters"): Permission.DEAD_LETTERS_READ,
     ("GET", DEAD_LETTER): Permission.DEAD_LETTERS_READ,
     ("POST", f"{DEAD_LETTER}/reveal"): Permission.DEAD_LETTERS_REVEAL,
@@ -69,7 +71,9 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("POST", "/v1/models/{model_id}/promote"): Permission.MODELS_PROMOTE,
     ("GET", "/v1/audit"): Permission.AUDIT_READ,
     ("GET", "/v1/audit/looks"): Permission.AUDIT_READ,
+    ("GET", "/v1/audit/unmaskings"): Permission.AUDIT_READ,
     ("GET", "/v1/audit/verify"): Permission.AUDIT_READ,
+    ("POST", "/v1/unmaskings"): Permission.PERSONAL_UNMASK,
     ("GET", "/metrics"): Permission.METRICS_READ,
     ("GET", "/v1/users"): Permission.USERS_READ,
     ("POST", "/v1/users"): Permission.USERS_MANAGE,
@@ -113,15 +117,26 @@ BODIES: dict[str, object] = {
     "/v1/cases/{case_id}/take-over": {"reason": "x"},
     "/v1/cases/{case_id}/wait": {"reason": "x", "until": "2026-03-02T13:00:00Z"},
     "/v1/cases/{case_id}/escalate": {"reason": "x"},
-    "/v1/casework-rules": {"second_share": 0, "dispute_hours": 1, "comment": "x"},
-    "/v1/policies": POLICY,
     "/v1/cases": {"account_id": "acc-1", "reason": "x"},
     "/v1/cases/{case_id}/links": {"case_id": 2, "reason": "x"},
     "/v1/cases/{case_id}/merge": {"case_id": 2, "version": 1, "reason": "x"},
     "/v1/disputes": {"token": "x"},
+    "/v1/casework-rules": {"second_share": 0, "dispute_hours": 1, "comment": "x"},
+    "/v1/labels": {
+        "labels": [
+            {
+                "transaction_id": "x",
+                "fraud": True,
+                "source": "appeal",
+                "known_at": "2026-03-01T00:00:00Z",
+            }
+        ]
+    },
+    "/v1/policies": POLICY,
     f"{DEAD_LETTER}/reveal": {"why": "x"},
     f"{DEAD_LETTER}/replay": {"why": "x"},
     "/v1/dead-letters/replay": {"why": "x"},
+    "/v1/unmaskings": {"case_id": 1, "field": "account_id", "why": "test"},
     "/v1/login/code": {"code": "000000"},
     "/v1/users": {"name": "x", "role": "analyst"},
     "/v1/users/{user_id}": {"display_name": "x"},
@@ -135,10 +150,10 @@ BODIES: dict[str, object] = {
 }
 APART = {"/metrics", "/health", "/ready", "/openapi.json"}
 IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
+IDS |= {"topic": "transactions", "partition": "0", "offset": "1", "token": "hold_x"}
 IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 
-IDS |= {"topic": "transactions", "partition": "0", "offset": "1", "token": "hold_x"}
 
 def rest_routes(app: FastAPI) -> set[tuple[str, str]]:
     """Method and path of all routes that give no pages."""

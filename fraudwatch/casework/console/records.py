@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from fastapi import APIRouter, Response
 
-from fraudwatch.casework import queue, records, views
-from fraudwatch.casework.console import charts
+from fraudwatch.casework import queue, records, unmasking, views
+from fraudwatch.casework.console import charts, forms
+from fraudwatch.casework.console.forms import Fault, Faulty, Filled, FormDep
 from fraudwatch.casework.console.render import DeskDep
-from fraudwatch.casework.context import SessionDep
+from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.params import Cursor, KeyPath
-from fraudwatch.casework.permissions import MayReadAudit, MayReadCases, MayReadTransactions
+from fraudwatch.casework.permissions import (
+    MayReadAudit,
+    MayReadCases,
+    MayReadTransactions,
+    MayUnmask,
+)
+from fraudwatch.casework.schemas_audit import UnmaskedOut, UnmaskIn
+from fraudwatch.errors import Invalid
 
 router = APIRouter()
 
@@ -49,7 +59,8 @@ def transaction_page(
 ) -> Response:
     """What came in, what the machine found, what people said."""
     found = views.transaction_detail(session, lens, transaction_id)
-    return desk.page("transaction.html", row=found, personal=lens.personal)
+    fields = [*unmasking.FIELDS, *(f"{unmasking.ATTRIBUTE}{name}" for name in found.attributes)]
+    return desk.page("transaction.html", row=found, personal=lens.personal, fields=fields)
 
 
 @router.get("/reason-codes")
@@ -70,3 +81,64 @@ def audit_page(
     wanted = subject.replace("\x00", "").strip()[:256]
     page = records.audit_page(session, subject=wanted or None, cursor=cursor)
     return desk.page("audit.html", page=page, subject=wanted, continued=cursor is not None)
+
+
+@router.get("/audit/looks")
+def looks_page(
+    desk: DeskDep, _: MayReadAudit, session: SessionDep, cursor: Cursor = None
+) -> Response:
+    """Who saw whose data."""
+    page = records.look_page(session, cursor=cursor)
+    return desk.page(
+        "audit_list.html",
+        title="Looks at personal data",
+        about="Each request that showed any, with the pseudonyms of the ids that it showed.",
+        path="/audit/looks",
+        names=("Where", "Shown"),
+        rows=[(row, (row.where, " ".join(row.shown))) for row in page.items],
+        following=page.next_cursor,
+        continued=cursor is not None,
+    )
+
+
+@router.get("/audit/unmaskings")
+def unmaskings_page(
+    desk: DeskDep, _: MayReadAudit, session: SessionDep, cursor: Cursor = None
+) -> Response:
+    """What was unmasked, and why."""
+    page = unmasking.report(session, cursor=cursor)
+    return desk.page(
+        "audit_list.html",
+        title="Unmasked fields",
+        about="Each masked field that somebody had shown to them; never what stood in it.",
+        path="/audit/unmaskings",
+        names=("Field", "Why"),
+        rows=[(row, (row.field, row.why)) for row in page.items],
+        following=page.next_cursor,
+        continued=cursor is not None,
+    )
+
+
+@router.post("/unmaskings")
+def unmask(
+    form: FormDep, desk: DeskDep, lens: MayUnmask, services: ServicesDep, session: SessionDep
+) -> Response:
+    """Show one masked field of a transaction, this once."""
+    shown: UnmaskedOut | None = None
+    subject, back, filled = "", "/", Filled()
+    try:
+        body = forms.read(UnmaskIn, form)
+        subject = body.transaction_id or ""
+        back = f"/transactions/{quote(subject, safe='')}"
+        value = unmasking.of_transaction(
+            session, lens, subject, body.field, body.why, services.clock.now()
+        )
+        shown = UnmaskedOut(field=body.field, value=value)
+    except Invalid as error:
+        filled = Filled(forms.texts(form), (Fault("why", forms.sentence(str(error))),))
+    except Faulty as wrong:
+        filled = Filled(forms.texts(form), wrong.faults)
+    status = 422 if filled.faults else 200
+    return desk.page(
+        "unmasked.html", status, shown=shown, subject=subject, back=back, filled=filled
+    )

@@ -7,13 +7,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from fraudwatch.casework import audit, looks, records
-from fraudwatch.casework.context import SessionDep
+from fraudwatch.casework import audit, looks, records, unmasking
+from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.params import Cursor, KeyQuery, Limit
-from fraudwatch.casework.permissions import MayReadAudit
+from fraudwatch.casework.permissions import MayReadAudit, MayUnmask
 from fraudwatch.casework.problems import responses
 from fraudwatch.casework.schemas import AuditOut, Page
-from fraudwatch.casework.schemas_audit import AuditCheckOut, LookOut
+from fraudwatch.casework.schemas_audit import (
+    AuditCheckOut,
+    LookOut,
+    UnmaskedOut,
+    UnmaskIn,
+    UnmaskingOut,
+)
+from fraudwatch.errors import Invalid
 
 router = APIRouter(prefix="/v1", tags=["audit"])
 
@@ -74,3 +81,39 @@ def verify_audit(_: MayReadAudit, session: SessionDep) -> AuditCheckOut:
     (`fraudwatch audit verify --heads` compares)."""
     changes, seen = asdict(audit.verify(session)), asdict(looks.verify(session))
     return AuditCheckOut.model_validate({**changes, "looks": seen})
+
+
+@router.get(
+    "/audit/unmaskings",
+    operation_id="listUnmaskings",
+    summary="What was unmasked, and why",
+    responses=responses(401, 403, 422),
+)
+def list_unmaskings(
+    _: MayReadAudit, session: SessionDep, cursor: Cursor = None, limit: Limit = 50
+) -> Page[UnmaskingOut]:
+    """Each field that somebody had shown to them, newest first; never what stood in it."""
+    return unmasking.report(session, cursor=cursor, limit=limit)
+
+
+@router.post(
+    "/unmaskings",
+    operation_id="unmask",
+    summary="Show one masked field",
+    responses=responses(401, 403, 404, 422),
+)
+def unmask(
+    body: UnmaskIn, lens: MayUnmask, services: ServicesDep, session: SessionDep
+) -> UnmaskedOut:
+    """Of one transaction or case, with a reason. It stands in the audit log and in a report."""
+    now = services.clock.now()
+    value: str | float | None
+    if body.case_id is not None:
+        value = unmasking.of_case(session, lens, body.case_id, body.field, body.why, now)
+    elif body.transaction_id is not None:
+        value = unmasking.of_transaction(
+            session, lens, body.transaction_id, body.field, body.why, now
+        )
+    else:
+        raise Invalid("name a case_id or a transaction_id")
+    return UnmaskedOut(field=body.field, value=value)
