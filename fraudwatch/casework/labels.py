@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework.models import Alert, LabelRow
+from fraudwatch.casework.models import Alert, LabelRow, User
 from fraudwatch.domain.decision import Rule
 from fraudwatch.domain.label import PRECEDENCE, LabelSource
 
@@ -35,6 +35,23 @@ def from_resolution(
                 created_by=user_id,
             )
         )
+
+
+def history(session: Session, transaction_id: str) -> list[tuple[LabelRow, str | None, bool]]:
+    """All labels of a transaction as they were recorded, with the name of who gave each, and
+    whether it is the one that counts."""
+    rows = session.execute(
+        select(LabelRow, User.name)
+        .outerjoin(User, User.id == LabelRow.created_by)
+        .where(LabelRow.transaction_id == transaction_id)
+        .order_by(LabelRow.id)
+    ).all()
+    first = max((row for row, _ in rows), key=_weight, default=None)
+    return [(row, name, row is first) for row, name in rows]
+
+
+def _weight(row: LabelRow) -> tuple[int, datetime, int]:
+    return row.precedence, row.known_at, row.id
 
 
 def of_transactions(session: Session, transaction_ids: Sequence[str]) -> dict[str, list[LabelRow]]:

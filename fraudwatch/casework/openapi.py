@@ -27,6 +27,7 @@ TAGS = [
     {"name": "cases", "description": "The queue, and what people do to cases."},
     {"name": "disputes", "description": "Holds, and customers who object to them."},
     {"name": "transactions", "description": "What came in, and what was decided about it."},
+    {"name": "labels", "description": "Late truth: chargebacks and appeals."},
     {"name": "dead letters", "description": "Messages that could not be used."},
     {"name": "asking", "description": "Decisions, for payment systems that wait for them."},
     {"name": "steering", "description": "Policies and models, for risk officers."},

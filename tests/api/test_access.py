@@ -59,6 +59,8 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/accounts/{account_id:path}"): Permission.TRANSACTIONS_READ,
     ("POST", "/v1/labels"): Permission.LABELS_WRITE,
     ("GET", "/v1/transactions/{transaction_id:path}/labels"): Permission.TRANSACTIONS_READ,
+    ("POST", "/v1/labels"): Permission.LABELS_WRITE,
+    ("GET", "/v1/transactions/{transaction_id:path}/labels"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/dead-letters"): Permission.DEAD_LETTERS_READ,
     ("GET", DEAD_LETTER): Permission.DEAD_LETTERS_READ,
     ("POST", f"{DEAD_LETTER}/reveal"): Permission.DEAD_LETTERS_REVEAL,
@@ -122,6 +124,16 @@ BODIES: dict[str, object] = {
     "/v1/cases/{case_id}/merge": {"case_id": 2, "version": 1, "reason": "x"},
     "/v1/disputes": {"token": "x"},
     "/v1/casework-rules": {"second_share": 0, "dispute_hours": 1, "comment": "x"},
+    "/v1/labels": {
+        "labels": [
+            {
+                "transaction_id": "x",
+                "fraud": True,
+                "source": "appeal",
+                "known_at": "2026-03-01T00:00:00Z",
+            }
+        ]
+    },
     "/v1/labels": {
         "labels": [
             {

@@ -10,11 +10,13 @@ from pydantic import BaseModel
 from fraudwatch.casework import (
     bodies,
     bodies_cases,
+    bodies_labels,
     bodies_people,
     schemas,
     schemas_asking,
     schemas_cases,
     schemas_disputes,
+    schemas_labels,
     schemas_people,
 )
 from fraudwatch.domain.transaction import decode
@@ -51,11 +53,13 @@ def test_examples_are_what_the_models_take_and_give() -> None:
     modules = (
         bodies,
         bodies_cases,
+        bodies_labels,
         bodies_people,
         schemas,
         schemas_asking,
         schemas_cases,
         schemas_disputes,
+        schemas_labels,
         schemas_people,
     )
     for model in [model for module in modules for model in vars(module).values()]:

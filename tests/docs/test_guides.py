@@ -145,8 +145,7 @@ def test_permissions_without_an_operation_are_named_as_such() -> None:
         for operation in methods.values()
     }
     idle = {p.value for p in Permission} - needed - {"personal:read", "cases:escalated"}
-    assert idle == {"labels:write"}
-    assert "No operation needs `labels:write` yet" in TEXT["api"]
+    assert not [name for name in idle if f"No operation needs `{name}` yet" not in TEXT["api"]]
 
 
 def test_tables_that_are_never_changed_are_listed() -> None:
