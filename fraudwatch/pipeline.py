@@ -225,7 +225,7 @@ class ForwardPath:
             scores.challenger_id,
             now,
         )
-        alerts = intake.new_alerts(scored, policy, self._key)
+        alerts = intake.new_alerts(scored, policy, self._key, self._settings.unit_attribute)
         self._stage("policy", started)
         checkpoint = progress.checkpoint(self._topic, self.memory, fresh, arrivals, scored)
         return Prepared(wanted, scored, alerts, checkpoint, replies.asked(fresh))

@@ -227,44 +227,6 @@ class Settings(BaseSettings):
         description="Roles, with commas between, whose people must have a second factor: without "
         "one they can do nothing but set it up. People of a provider are its business.",
     )
-    public_url: str = Field(
-        "",
-        pattern=r"^(https?://[^/?#]+)?$",
-        description="Address that people reach the console at, e.g. `https://fraud.example.org`. "
-        "Needed for sign-in at a provider.",
-    )
-    oidc_issuer: str = Field(
-        "",
-        description="Issuer of OpenID Connect that people may sign in at, `https://…`. "
-        "Empty: none.",
-    )
-    oidc_client_id: str = Field("", description="Our client id there.")
-    oidc_client_secret: SecretStr = Field(SecretStr(""), description="Our client secret there.")
-    oidc_client_secret_file: str = Field("", description="A file with that secret, instead.")
-    oidc_label: str = Field("single sign-on", description="What the sign-in page calls it.")
-    oidc_scope: str = Field("openid profile", description="Scopes to ask it for.")
-    oidc_name_claim: str = Field(
-        "preferred_username", description="Claim of the id token that becomes the user's name."
-    )
-    oidc_role_claim: str = Field(
-        "roles",
-        description="Claim that names a person's groups or roles there; with dots between for "
-        "one inside another, e.g. `realm_access.roles`.",
-    )
-    oidc_roles: str = Field(
-        "",
-        description="Which of those give which role here, e.g. "
-        "`fraud-leads=senior,fraud-team=analyst`. The first that a person has counts; who has "
-        "none is refused.",
-    )
-    oidc_units_claim: str = Field(
-        "",
-        description="Claim that names the units whose cases a person sees. Empty: all; "
-        "a person without the claim is refused.",
-    )
-    oidc_ca_file: str = Field(
-        "", description="Certificates (PEM) that it is trusted by. Empty: the system's."
-    )
     trusted_proxies: str = Field(
         "127.0.0.1",
         description="Addresses or networks, with commas between, of proxies whose "

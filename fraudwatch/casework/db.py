@@ -14,11 +14,12 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from fraudwatch.casework import scope
 from fraudwatch.casework.embedded import start_embedded
 from fraudwatch.errors import ConfigurationError, Unavailable
 from fraudwatch.settings import Settings
@@ -72,7 +73,9 @@ def open_engine(url: URL, *, pool_size: int = 10) -> Engine:
 
 def session_factory(engine: Engine) -> sessionmaker[Session]:
     """Sessions whose objects stay readable after the commit."""
-    return sessionmaker(engine, expire_on_commit=False)
+    sessions = sessionmaker(engine, expire_on_commit=False)
+    event.listen(sessions, "do_orm_execute", scope.apply)
+    return sessions
 
 
 def _alembic(engine: Engine) -> Config:

@@ -47,6 +47,7 @@ _JOINED = {CaseStatus.WAITING: "woken", CaseStatus.SECOND_LOOK: "overtaken"}  # 
 
 _GIVEN = {
     "account_id": "text",
+    "unit": "text",
     "outcome": "smallint",
     "risk": "float8",
     "amount": "numeric",
@@ -64,6 +65,7 @@ _STATUS = " ".join(
 _VOID = f"held.status = '{CaseStatus.SECOND_LOOK}'"
 # Written out: composed anew for each batch it costs more than the rest of intake.
 _SET = f"""
+    unit = coalesce(held.unit, excluded.unit),
     outcome = greatest(held.outcome, excluded.outcome),
     risk = greatest(held.risk, excluded.risk),
     amount = held.amount + excluded.amount,
@@ -121,6 +123,7 @@ class NewAlert:
     risk: float | None
     shown_risk: float
     amount: Decimal
+    unit: str | None = None
 
 
 def open_cases(session: Session, alerts: Sequence[NewAlert], now: datetime) -> None:
@@ -162,6 +165,7 @@ def _given(by_account: Mapping[str, Sequence[NewAlert]], now: datetime) -> dict[
         outcome = max(shown_outcome(alert) for alert in found)
         risks = [alert.risk for alert in found if alert.risk is not None]
         given["account_id"].append(account_id)
+        given["unit"].append(next((alert.unit for alert in found if alert.unit), None))
         given["outcome"].append(outcome)
         given["risk"].append(max(risks, default=None))
         given["amount"].append(sum((alert.amount for alert in found), Decimal(0)))
@@ -209,8 +213,13 @@ def shown_outcome(alert: NewAlert) -> int:
     return int(Outcome.REVIEW) if alert.rule == Rule.BLIND_SPOT else alert.outcome
 
 
-def new_alerts(scored: Scored, policy: Policy, key: bytes) -> list[NewAlert]:
-    """What goes to people. A blind-spot draw gets a stand-in risk from the band of reviews."""
+def new_alerts(
+    scored: Scored, policy: Policy, key: bytes, unit_attribute: str = ""
+) -> list[NewAlert]:
+    """What goes to people; `unit_attribute` names the attribute that tells their unit.
+
+    A blind-spot draw gets a stand-in risk from the band of reviews.
+    """
     alerts = []
     for row in scored.alerts():
         transaction = scored.transactions[row]
@@ -220,6 +229,7 @@ def new_alerts(scored: Scored, policy: Policy, key: bytes) -> list[NewAlert]:
         if scored.rule[row] == Rule.BLIND_SPOT:
             place = draw(key, f"place:{transaction.transaction_id}")
             shown = policy.review_from + place * (policy.high_risk_from - policy.review_from)
+        unit = transaction.attributes.get(unit_attribute)
         alerts.append(
             NewAlert(
                 scored.partitions[row],
@@ -232,6 +242,7 @@ def new_alerts(scored: Scored, policy: Policy, key: bytes) -> list[NewAlert]:
                 risk,
                 shown,
                 transaction.amount,
+                unit if isinstance(unit, str) else None,
             )
         )
     return alerts

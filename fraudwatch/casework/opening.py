@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework import scope
 from fraudwatch.casework.case_rows import (
     Act,
     log,
@@ -41,9 +42,11 @@ def open_case(
     require_text(reason, "opening a case")
     if len(set(transaction_ids)) != len(transaction_ids):
         raise Invalid("each transaction at most once")
+    scope.require_account(session, account_id)
     _check_none_open(session, account_id)
     rows = _rows(session, account_id, transaction_ids)
     case = _case(act.now, account_id, act.actor.user_id, rows)
+    case.unit = scope.unit_of(session, account_id)
     session.add(case)
     try:
         session.flush()

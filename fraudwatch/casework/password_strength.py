@@ -20,6 +20,7 @@ LEAST_GUESSES = 10**10
 """Estimated guesses that a password must stand: argon2id makes each cost some 20 ms."""
 
 _CONTEXT = ("fraudwatch",)
+_LONG = 5  # characters of a name; a shorter one stands in other words by chance: eve in several
 _ESTIMATED = 72  # characters: the estimate takes longer than linear time, more adds nothing
 
 
@@ -32,7 +33,8 @@ def check_password(password: str, known: Iterable[str] = ()) -> None:
         raise Invalid(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters")
     words = list(_words(known))
     lower = password.lower()
-    if any(word in lower for word in words):
+    parts = set(re.split(r"\W+", lower))
+    if any(word in (lower if len(word) >= _LONG else parts) for word in words):
         raise Invalid("the password holds your name or the product's: choose unrelated words")
     if len(set(password)) < 5 or _guesses(password, words) < LEAST_GUESSES:
         raise Invalid("the password is too easy to guess: choose several unrelated words")

@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
-from fraudwatch.casework import auth, looks
+from fraudwatch.casework import auth, looks, scope
 from fraudwatch.casework.auth import BrowserNeeded, Identity, NotSignedIn
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep, open_session
 from fraudwatch.casework.known_tokens import KnownTokens
@@ -95,6 +95,7 @@ class Requires(Guard):
         identity.require_no_hurdle()
         if not identity.actor.may(self.permission):
             raise NotAllowed(f"this needs {self.permission}")
+        scope.narrow(session, identity.actor)
         lens = Lens(identity.actor, services.settings.require_secret())
         yield lens
         if lens.shown:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Row, func, select
 from sqlalchemy import case as choose
 from sqlalchemy.orm import Session, aliased, defer
 
-from fraudwatch.casework import labels, ledger, queue
+from fraudwatch.casework import labels, ledger, queue, scope
 from fraudwatch.casework.ledger_tables import by_account, by_id, eras
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
@@ -53,6 +53,7 @@ def transaction_detail(session: Session, lens: Lens, transaction_id: str) -> Tra
     row = newest_row(session, transaction_id)
     if row is None:
         raise NotFound("there is no transaction with this id")
+    scope.require_account(session, row.account_id)
     alert = session.scalar(select(Alert).where(*_same(row)))
     case_id, resolution = (alert.case_id, alert.resolution) if alert is not None else (None, None)
     truth = labels.of_transactions(session, [transaction_id])
@@ -87,6 +88,7 @@ def transaction_page(
     limit: int = 50,
 ) -> Page[TransactionOut]:
     """An account's transactions, newest first."""
+    scope.require_account(session, account_id)
     after = None
     if cursor is not None:
         after = newest_row(session, queue.read_text_cursor(cursor))
@@ -102,6 +104,7 @@ def transaction_page(
 
 def account_detail(session: Session, lens: Lens, account_id: str) -> AccountDetail:
     """An account and its newest transactions. Raises `NotFound` for one never seen."""
+    scope.require_account(session, account_id)
     summary = account_summary(session, list(eras(session)), account_id, lens)
     if summary.transactions == 0:
         raise NotFound("there is no account with this id")

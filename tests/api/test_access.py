@@ -167,6 +167,7 @@ IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 
 
+
 def rest_routes(app: FastAPI) -> set[tuple[str, str]]:
     """Method and path of all routes that give no pages."""
     return {

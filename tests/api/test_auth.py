@@ -69,7 +69,8 @@ def test_a_browser_changes_nothing_without_the_token_of_its_session(api: Api) ->
     for headers in ({}, {"X-CSRF-Token": ""}, {"X-CSRF-Token": other}):
         answer = client.post(f"/v1/cases/{case_id}/claim", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "csrf")
-    answer = client.post(f"/v1/cases/{case_id}/claim", headers={"X-CSRF-Token": csrf})
+    headers = {"X-CSRF-Token": csrf, "If-Match": '"1"'}
+    answer = client.post(f"/v1/cases/{case_id}/claim", headers=headers)
     assert answer.status_code == 200
 
 

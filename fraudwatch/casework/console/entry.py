@@ -27,7 +27,6 @@ from fraudwatch.casework.session_cookie import (
 )
 from fraudwatch.domain.access import Hurdle
 from fraudwatch.errors import Invalid, NotFound
-from fraudwatch.settings import Settings
 
 router = APIRouter()
 
@@ -55,11 +54,9 @@ def static(
 
 
 @router.get("/signin", dependencies=[PUBLIC])
-def sign_in_page(
-    console: ConsoleDep, services: ServicesDep, back: NextPath = None, bye: bool = False
-) -> Response:
+def sign_in_page(console: ConsoleDep, back: NextPath = None, bye: bool = False) -> Response:
     """The form."""
-    return _sign_in_page(console, services.settings, forms.local_path(back), Filled(), bye=bye)
+    return _sign_in_page(console, forms.local_path(back), Filled(), bye=bye)
 
 
 @router.post("/signin", dependencies=[PUBLIC])
@@ -86,7 +83,7 @@ def sign_in_by_password(
     except Faulty as wrong:
         # The password does not come back; the count of failures is committed.
         filled = Filled({"name": given.get("name", [])}, wrong.faults, "signin")
-        return _sign_in_page(console, services.settings, back, filled)
+        return _sign_in_page(console, back, filled)
     response = _onwards(signed_in.identity, back)
     set_cookies(response, settings, signed_in)
     return response
@@ -184,9 +181,7 @@ def _onwards(identity: Identity, back: str) -> RedirectResponse:
     return go("/me/second-factor" if identity.hurdle is Hurdle.ENROL else back)
 
 
-def _sign_in_page(
-    console: Console, settings: Settings, back: str, filled: Filled, *, bye: bool = False
-) -> Response:
+def _sign_in_page(console: Console, back: str, filled: Filled, *, bye: bool = False) -> Response:
     return console.page(
         "signin.html",
         422 if filled.faults else 200,
@@ -194,7 +189,6 @@ def _sign_in_page(
         filled=filled,
         back=back,
         bye=bye,
-        provider=settings.oidc_label if settings.oidc_issuer else "",
     )
 
 
