@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         "account that comes elsewhere gives an alarm. `other`: no check, and partitions cannot "
         "be added.",
     )
-    batch_rows: int = Field(2000, ge=1, le=50_000, description="Most transactions in one batch.")
+    batch_rows: int = Field(5000, ge=1, le=50_000, description="Most transactions in one batch.")
     dead_letter_share: float = Field(
         0.2,
         gt=0,
