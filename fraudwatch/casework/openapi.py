@@ -25,6 +25,7 @@ TAGS = [
     {"name": "account", "description": "One's own account: second factor, sessions, tokens."},
     {"name": "users", "description": "People and services, for administrators."},
     {"name": "cases", "description": "The queue, and what people do to cases."},
+    {"name": "queues", "description": "Which case comes next, for whom; the board of open work."},
     {"name": "disputes", "description": "Holds, and customers who object to them."},
     {"name": "transactions", "description": "What came in, and what was decided about it."},
     {"name": "labels", "description": "Late truth: chargebacks and appeals."},

@@ -34,12 +34,15 @@ def act(
 
 
 def a_case(
-    api: Api, outcomes: tuple[Outcome, ...] = (Outcome.REVIEW,), account: str = ACCOUNT
+    api: Api,
+    outcomes: tuple[Outcome, ...] = (Outcome.REVIEW,),
+    account: str = ACCOUNT,
+    **more: Any,
 ) -> int:
     """An open case of the account, as the stream would open it."""
     with api.seed() as seed:
         _go_on(seed)
-        return seed.case(account, outcomes=outcomes).id
+        return seed.case(account, outcomes=outcomes, **more).id
 
 
 def add_alert(api: Api, account: str = ACCOUNT, risk: float = 0.9999) -> str:

@@ -51,6 +51,18 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/casework-rules"): Permission.POLICIES_ACTIVATE,
     ("POST", "/v1/casework-rules"): Permission.POLICIES_ACTIVATE,
     ("GET", "/v1/reason-codes"): Permission.CASES_READ,
+    ("GET", "/v1/queues"): Permission.CASES_READ,
+    ("POST", "/v1/queue/next"): Permission.CASES_WORK,
+    ("GET", "/v1/queue-rules"): Permission.CASES_READ,
+    ("POST", "/v1/queue-rules"): Permission.QUEUES_MANAGE,
+    ("GET", "/v1/queues/{name}/members"): Permission.CASES_READ,
+    ("PUT", "/v1/queues/{name}/members"): Permission.CASES_READ,
+    ("GET", "/v1/queue-workers"): Permission.QUEUES_MANAGE,
+    ("PUT", "/v1/queue-workers/{user_id}"): Permission.QUEUES_MANAGE,
+    ("PUT", "/v1/queue-workers/{user_id}/away"): Permission.QUEUES_MANAGE,
+    ("GET", "/v1/queue/me"): Permission.CASES_WORK,
+    ("PUT", "/v1/queue/me/away"): Permission.CASES_WORK,
+    ("POST", "/v1/queue/me/own-accounts"): Permission.CASES_WORK,
     ("GET", "/v1/transactions"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/transactions/{transaction_id:path}"): Permission.TRANSACTIONS_READ,
     ("POST", "/v1/transactions"): Permission.TRANSACTIONS_WRITE,
@@ -145,6 +157,12 @@ BODIES: dict[str, object] = {
         ]
     },
     "/v1/policies": POLICY,
+    "/v1/queue-rules": {"queues": [{"name": "rest", "title": "x"}], "comment": "x"},
+    "/v1/queues/{name}/members": {"members": {}},
+    "/v1/queue-workers/{user_id}": {},
+    "/v1/queue-workers/{user_id}/away": {},
+    "/v1/queue/me/away": {},
+    "/v1/queue/me/own-accounts": {"account_id": "acc-1"},
     f"{DEAD_LETTER}/reveal": {"why": "x"},
     f"{DEAD_LETTER}/replay": {"why": "x"},
     "/v1/dead-letters/replay": {"why": "x"},
@@ -163,6 +181,7 @@ BODIES: dict[str, object] = {
 APART = {"/metrics", "/health", "/ready", "/openapi.json"}
 IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1", "token": "hold_x"}
+IDS |= {"name": "rest"}
 IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 

@@ -12,12 +12,14 @@ from fraudwatch.casework import (
     bodies_cases,
     bodies_labels,
     bodies_people,
+    bodies_queues,
     schemas,
     schemas_asking,
     schemas_cases,
     schemas_disputes,
     schemas_labels,
     schemas_people,
+    schemas_queues,
 )
 from fraudwatch.domain.transaction import decode
 from tests.api.conftest import Api
@@ -55,12 +57,14 @@ def test_examples_are_what_the_models_take_and_give() -> None:
         bodies_cases,
         bodies_labels,
         bodies_people,
+        bodies_queues,
         schemas,
         schemas_asking,
         schemas_cases,
         schemas_disputes,
         schemas_labels,
         schemas_people,
+        schemas_queues,
     )
     for model in [model for module in modules for model in vars(module).values()]:
         if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:

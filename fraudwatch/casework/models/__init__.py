@@ -32,6 +32,7 @@ from fraudwatch.casework.models.people import (
     User,
     UserSession,
 )
+from fraudwatch.casework.models.queues import QueueMember, QueueRulesRow, QueueWorker, SavedView
 from fraudwatch.casework.models.requests import IdempotencyKey
 from fraudwatch.casework.models.steering import ModelRow, PolicyRow
 from fraudwatch.casework.models.stream import (
@@ -80,7 +81,11 @@ __all__ = [
     "PolicyRow",
     "ProfileVersion",
     "ProviderSignIn",
+    "QueueMember",
+    "QueueRulesRow",
+    "QueueWorker",
     "RecoveryCode",
+    "SavedView",
     "ScoredTransaction",
     "SignInSource",
     "Snapshot",

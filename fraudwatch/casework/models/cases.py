@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
+    Computed,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -29,6 +30,13 @@ from fraudwatch.casework.models.base import Base
 OPEN_STATUSES = "('new', 'claimed', 'waiting', 'escalated', 'second_look', 'reopened')"
 TAKES_ALERTS = f"status IN {OPEN_STATUSES} OR forwards"
 """A merged case stays its account's case for as long as the one it went into is open."""
+
+RANK = (
+    "(CASE WHEN priority >= 20000 THEN 0.5 ELSE 0 END)::float8"
+    " + 0.5 * least(1, (priority - 10000 * floor(priority / 10000)) / 600)"
+    " - extract(epoch FROM opened_at AT TIME ZONE 'UTC')::float8 / 3600 / fair_hours"
+)
+"""`fraudwatch.domain.queues.rank`; a test compares the two."""
 
 
 class Case(Base):
@@ -77,6 +85,14 @@ class Case(Base):
     forwards: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     raised_at: Mapped[datetime | None]  # when later truth contradicted the resolution
     raised_why: Mapped[str | None]
+    # Of queues, see docs/queues.md.
+    queue: Mapped[str] = mapped_column(server_default="rest")
+    placed_by: Mapped[int] = mapped_column(server_default=text("0"))  # rules; 0: to be placed
+    queued_at: Mapped[datetime | None]
+    promised_at: Mapped[datetime | None]  # by when its queue promises a look
+    warn_at: Mapped[datetime | None]
+    fair_hours: Mapped[float] = mapped_column(server_default=text("72"))
+    rank: Mapped[float] = mapped_column(Computed(RANK, persisted=True), deferred=True)
     alerts: Mapped[list[Alert]] = relationship(
         lazy="raise", back_populates="case", order_by="Alert.id"
     )
@@ -127,6 +143,7 @@ class Case(Base):
             name="merged",
         ),
         CheckConstraint("(raised_at IS NULL) = (raised_why IS NULL)", name="raised"),
+        CheckConstraint("fair_hours > 0", name="fair_hours"),
         Index(
             "uq_cases_open_account",
             "account_id",
@@ -148,6 +165,22 @@ class Case(Base):
         Index("ix_cases_raised", "raised_at", postgresql_where=text("raised_at IS NOT NULL")),
         Index("ix_cases_forwards", "merged_into", postgresql_where=text("forwards")),
         Index("ix_cases_account_id", "account_id"),
+        Index(
+            "ix_cases_line",
+            "queue",
+            text("urgency DESC"),
+            text("rank DESC"),
+            "id",
+            postgresql_where=text(f"status IN {OPEN_STATUSES}"),
+        ),
+        Index(
+            "ix_cases_placed_by",
+            "placed_by",
+            postgresql_where=text(f"status IN {OPEN_STATUSES}"),
+        ),
+        Index("ix_cases_warn", "warn_at", postgresql_where=text("warn_at IS NOT NULL")),
+        Index("ix_cases_claimed_by", "claimed_by", postgresql_where=text("claimed_by IS NOT NULL")),
+        Index("ix_cases_opened_at", "opened_at"),
     )
 
 

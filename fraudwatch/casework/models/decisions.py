@@ -54,6 +54,7 @@ class CaseDecision(Base):
         UniqueConstraint("case_id", "round", "decided_by"),
         CheckConstraint("decider_kind = 'person'", name="person"),
         CheckConstraint("look IN (1, 2, 3)", name="look"),
+        Index("ix_case_decisions_decided_at", "decided_at"),
         CheckConstraint(
             "resolution IN ('fraud', 'legitimate', 'inconclusive')"
             " AND coalesce(cardinality(reason_codes), 0) > 0",
