@@ -30,6 +30,7 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/cases"): Permission.CASES_READ,
     ("POST", "/v1/cases/next"): Permission.CASES_WORK,
     ("GET", "/v1/cases/{case_id}"): Permission.CASES_READ,
+    ("GET", "/v1/cases/{case_id}/detail"): Permission.CASES_READ,
     ("POST", "/v1/cases/{case_id}/claim"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/renew"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/release"): Permission.CASES_WORK,

@@ -166,6 +166,11 @@ class Case(Base):
         Index("ix_cases_forwards", "merged_into", postgresql_where=text("forwards")),
         Index("ix_cases_account_id", "account_id"),
         Index(
+            "ix_cases_account_id_begins",
+            "account_id",
+            postgresql_ops={"account_id": "text_pattern_ops"},
+        ),
+        Index(
             "ix_cases_line",
             "queue",
             text("urgency DESC"),
@@ -224,6 +229,14 @@ class CaseEvent(Base):
     actor_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     at: Mapped[datetime]
     data: Mapped[dict[str, Any]]
+    __table_args__ = (
+        Index(
+            "ix_case_events_words",
+            text("to_tsvector('simple'::regconfig, data ->> 'text')"),
+            postgresql_using="gin",
+            postgresql_where=text("data ? 'text'"),
+        ),
+    )
 
 
 class LabelRow(Base):
