@@ -209,6 +209,14 @@ class Settings(BaseSettings):
     retain_audit_days: int = Field(
         0, ge=0, description="Days after which it deletes rows of the audit log. 0: never."
     )
+    webhook_networks: str = Field(
+        "",
+        description="Networks besides the public internet, with commas between, that webhooks may "
+        "go to, e.g. `10.1.0.0/16`. There also without TLS.",
+    )
+    webhook_seconds: float = Field(
+        10, gt=0, le=60, description="How long a webhook's receiver may take to answer."
+    )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port that the API listens on.")
     metrics_port: int = Field(

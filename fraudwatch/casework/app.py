@@ -38,6 +38,7 @@ from fraudwatch.casework.routes import (
     transactions,
     transactions_asked,
     users,
+    webhooks,
 )
 
 _DESCRIPTION = """
@@ -108,6 +109,7 @@ def create_app(services: Services) -> FastAPI:
         dead_letters,
         steering,
         audit,
+        webhooks,
         operations,
     ):
         app.include_router(part.router)

@@ -33,6 +33,7 @@ TAGS = [
     {"name": "asking", "description": "Decisions, for payment systems that wait for them."},
     {"name": "steering", "description": "Policies and models, for risk officers."},
     {"name": "audit", "description": "Who did what, as a hash chain."},
+    {"name": "webhooks", "description": "Who is told of events, for administrators."},
     {"name": "operations", "description": "For those who run it."},
 ]
 

@@ -212,6 +212,8 @@ MayUnmask = Annotated[Lens, _needs(Permission.PERSONAL_UNMASK)]
 MayReadAudit = Annotated[Lens, _needs(Permission.AUDIT_READ)]
 MayReadUsers = Annotated[Lens, _needs(Permission.USERS_READ)]
 MayManageUsers = Annotated[Lens, _needs(Permission.USERS_MANAGE)]
+MayReadWebhooks = Annotated[Lens, _needs(Permission.WEBHOOKS_READ)]
+MayManageWebhooks = Annotated[Lens, _needs(Permission.WEBHOOKS_MANAGE)]
 MayReadMetrics = Annotated[Lens, _needs(Permission.METRICS_READ)]
 
 

@@ -55,6 +55,7 @@ COMMANDS: dict[str, Command] = {
     "db": Command("database", "db", _OPERATE, "Let a database role run the service."),
     "privacy": Command("privacy", "privacy", _OPERATE, "Export and erase a person's data."),
     "audit": Command("audit", "audit", _OPERATE, "Check the audit log; let its heads leave."),
+    "webhooks": Command("webhooks", "webhooks", _OPERATE, "Send what waits for webhooks."),
     "users": Command("operate", "users", _OPERATE, "Create, list and disable people."),
     "tokens": Command("operate", "tokens", _OPERATE, "Create and revoke tokens for programs."),
 }

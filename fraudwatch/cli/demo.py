@@ -73,6 +73,7 @@ def _run(settings: Settings, environment: Mapping[str, str], console: Console, l
             if not (settings.data_dir / PREPARED).exists():
                 _prepare(environment, console, status, lock)
             supervisor.start(_part("worker", environment))
+            supervisor.start(_part("webhooks", environment, "send"))
             supervisor.start(
                 _part(
                     "simulate",
@@ -131,7 +132,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 def _part(command: str, environment: Mapping[str, str], *options: str) -> Part:
-    program = [sys.executable, "-m", "fraudwatch.cli", command, "--stop-with-stdin", *options]
+    program = [sys.executable, "-m", "fraudwatch.cli", command, *options, "--stop-with-stdin"]
     return Part(command, program, environment)
 
 

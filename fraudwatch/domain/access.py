@@ -33,6 +33,8 @@ class Permission(StrEnum):
     DEAD_LETTERS_READ = "dead-letters:read"
     DEAD_LETTERS_REVEAL = "dead-letters:reveal"  # see the bytes of one, with a reason
     DEAD_LETTERS_REPLAY = "dead-letters:replay"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_MANAGE = "webhooks:manage"
     METRICS_READ = "metrics:read"
 
 
@@ -91,6 +93,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.POLICIES_READ,
             Permission.MODELS_READ,
             Permission.AUDIT_READ,
+            Permission.WEBHOOKS_READ,
             Permission.USERS_READ,
             Permission.DEAD_LETTERS_READ,
             Permission.METRICS_READ,
@@ -102,7 +105,13 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     ),
     Role.PAYMENT_SYSTEM: frozenset({Permission.TRANSACTIONS_WRITE}),
     Role.CUSTOMER_PORTAL: frozenset({Permission.DISPUTES_WRITE}),
-    Role.ADMIN: frozenset({Permission.USERS_READ, Permission.USERS_MANAGE, Permission.AUDIT_READ}),
+    Role.ADMIN: frozenset({
+            Permission.USERS_READ,
+            Permission.USERS_MANAGE,
+            Permission.AUDIT_READ,
+            Permission.WEBHOOKS_READ,
+            Permission.WEBHOOKS_MANAGE,
+        }),
 }
 
 

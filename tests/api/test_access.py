@@ -89,6 +89,14 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/audit/unmaskings"): Permission.AUDIT_READ,
     ("GET", "/v1/audit/verify"): Permission.AUDIT_READ,
     ("POST", "/v1/unmaskings"): Permission.PERSONAL_UNMASK,
+    ("GET", "/v1/webhooks"): Permission.WEBHOOKS_READ,
+    ("POST", "/v1/webhooks"): Permission.WEBHOOKS_MANAGE,
+    ("GET", "/v1/webhooks/{webhook_id}"): Permission.WEBHOOKS_READ,
+    ("PATCH", "/v1/webhooks/{webhook_id}"): Permission.WEBHOOKS_MANAGE,
+    ("GET", "/v1/webhooks/{webhook_id}/deliveries"): Permission.WEBHOOKS_READ,
+    ("POST", "/v1/webhooks/{webhook_id}/rotate"): Permission.WEBHOOKS_MANAGE,
+    ("POST", "/v1/webhooks/{webhook_id}/test"): Permission.WEBHOOKS_MANAGE,
+    ("POST", "/v1/webhooks/{webhook_id}/replay"): Permission.WEBHOOKS_MANAGE,
     ("GET", "/metrics"): Permission.METRICS_READ,
     ("GET", "/v1/users"): Permission.USERS_READ,
     ("POST", "/v1/users"): Permission.USERS_MANAGE,
@@ -169,6 +177,10 @@ BODIES: dict[str, object] = {
     "/v1/dead-letters/replay": {"why": "x"},
     "/v1/unmaskings": {"case_id": 1, "field": "account_id", "why": "test"},
     "/v1/login/code": {"code": "000000"},
+    "/v1/webhooks": {"url": "https://example.org/x", "events": ["case.*"]},
+    "/v1/webhooks/{webhook_id}": {"enabled": False},
+    "/v1/webhooks/{webhook_id}/rotate": {"hours": 1},
+    "/v1/webhooks/{webhook_id}/replay": {},
     "/v1/users": {"name": "x", "role": "analyst"},
     "/v1/users/{user_id}": {"display_name": "x"},
     "/v1/users/{user_id}/tokens": {"name": "x"},
@@ -183,6 +195,7 @@ APART = {"/metrics", "/health", "/ready", "/openapi.json"}
 IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1", "token": "hold_x"}
 IDS |= {"name": "rest"}
+IDS |= {"webhook_id": "999"}
 IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 

@@ -13,6 +13,7 @@ from fraudwatch.casework import (
     bodies_labels,
     bodies_people,
     bodies_queues,
+    bodies_webhooks,
     schemas,
     schemas_asking,
     schemas_cases,
@@ -20,6 +21,7 @@ from fraudwatch.casework import (
     schemas_labels,
     schemas_people,
     schemas_queues,
+    schemas_webhooks,
 )
 from fraudwatch.domain.transaction import decode
 from tests.api.conftest import Api
@@ -58,6 +60,7 @@ def test_examples_are_what_the_models_take_and_give() -> None:
         bodies_labels,
         bodies_people,
         bodies_queues,
+        bodies_webhooks,
         schemas,
         schemas_asking,
         schemas_cases,
@@ -65,6 +68,7 @@ def test_examples_are_what_the_models_take_and_give() -> None:
         schemas_labels,
         schemas_people,
         schemas_queues,
+        schemas_webhooks,
     )
     for model in [model for module in modules for model in vars(module).values()]:
         if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel:

@@ -54,6 +54,7 @@ from fraudwatch.casework.models.stream import (
     StreamGap,
     StreamOffset,
 )
+from fraudwatch.casework.models.webhooks import WebhookDelivery, WebhookEndpoint
 
 __all__ = [
     "OPEN_STATUSES",
@@ -110,4 +111,6 @@ __all__ = [
     "TopicLayout",
     "User",
     "UserSession",
+    "WebhookDelivery",
+    "WebhookEndpoint",
 ]
