@@ -39,8 +39,8 @@ def test_one_field_is_shown_and_reported(api: Api, seeded: tuple[int, str]) -> N
         body = {"transaction_id": transaction_id, "field": field, "why": WHY}
         answer = officer.post("/v1/unmaskings", json=body)
         assert (answer.status_code, answer.json()) == (200, {"field": field, "value": value})
-    body = {"case_id": case_id, "field": "account_id", "why": WHY}
-    assert officer.post("/v1/unmaskings", json=body).json()["value"] == ACCOUNT
+    of_case = {"case_id": case_id, "field": "account_id", "why": WHY}
+    assert officer.post("/v1/unmaskings", json=of_case).json()["value"] == ACCOUNT
     assert ACCOUNT not in officer.get(f"/v1/transactions/{transaction_id}").text
 
     found = api.program(Role.AUDITOR).get("/v1/audit/unmaskings").json()["items"]
