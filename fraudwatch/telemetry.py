@@ -127,6 +127,11 @@ AUDIT_HEADS_TOLD = Gauge(
     "log has grown.",
     registry=REGISTRY,
 )
+DUE_SOON = Counter(
+    "fraudwatch_due_soon_total",
+    "Cases that nobody had looked at when their queue's warning came, before the promised time.",
+    registry=REGISTRY,
+)
 LATE_HOLDS = Counter(
     "fraudwatch_late_holds_total",
     "Cases that nobody had looked at within the promised time; each was escalated.",

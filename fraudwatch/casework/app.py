@@ -24,6 +24,7 @@ from fraudwatch.casework.rate_limits import RateLimits
 from fraudwatch.casework.routes import (
     account,
     audit,
+    board,
     case_acts,
     cases,
     dead_letters,
@@ -102,6 +103,7 @@ def create_app(services: Services) -> FastAPI:
         details,
         rules,
         queues,
+        board,
         disputes,
         transactions_asked,
         labels,

@@ -1,4 +1,4 @@
-"""A thread beside the API that lets promises to customers be seen to pass."""
+"""A thread beside the API that sorts cases into queues and lets promises be seen to pass."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from threading import Event, Thread
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import late
+from fraudwatch.casework import late, placing, queue_rules
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.clock import Clock
 from fraudwatch.errors import Unavailable
-from fraudwatch.telemetry import LATE_HOLDS
+from fraudwatch.telemetry import DUE_SOON, LATE_HOLDS
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,8 @@ BATCH = 500
 
 
 class CaseKeeper:
-    """Escalates, every few seconds, holds that nobody has looked at in time.
+    """Every few seconds: puts cases into their queues, warns of what is due soon, and escalates
+    holds that nobody has looked at in time.
 
     Each API process has one; they skip what another one has in hand.
     """
@@ -45,7 +46,9 @@ class CaseKeeper:
             self._thread.join()
 
     def tick(self) -> int:
-        """Escalate what is late; how many. Raises `Unavailable`."""
+        """Place what is new, warn, escalate what is late; how many. Raises `Unavailable`."""
+        self._place()
+        self._warn()
         count = 0
         while True:
             with connect_errors(), self._sessions.begin() as session:
@@ -57,13 +60,29 @@ class CaseKeeper:
             if len(found) < BATCH:
                 return count
 
+    def _place(self) -> None:
+        while True:
+            with connect_errors(), self._sessions.begin() as session:
+                rules = queue_rules.rules(session)
+                found = placing.place(session, rules, self._clock.now(), limit=BATCH)
+            if found < BATCH:
+                return
+
+    def _warn(self) -> None:
+        while True:
+            with connect_errors(), self._sessions.begin() as session:
+                found = late.warn_soon(session, self._clock.now(), limit=BATCH)
+            DUE_SOON.inc(len(found))
+            if len(found) < BATCH:
+                return
+
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             try:
                 self.tick()
             except (Unavailable, PoolTimeout):
-                log.warning("late holds are not escalated for now: the database is away")
+                log.warning("cases are not placed nor late holds escalated for now: the database is away")
             except Exception:
                 # Requests go on; that promises are no longer watched must be seen.
-                log.exception("late holds are no longer escalated")
+                log.exception("cases are no longer placed, nor late holds escalated")
                 raise

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework import workers
 from fraudwatch.casework.case_rows import (
     Act,
     SamePerson,
@@ -59,7 +60,7 @@ def take(session: Session, case: Case, act: Act, *, lease: timedelta) -> Case:
         raise Conflict("the case is resolved", state(session, case))
     if case.status == CaseStatus.MERGED:
         raise Conflict(f"the case went into case {case.merged_into}", state(session, case))
-    _check_barred(case, act)
+    _check_barred(session, case, act)
     if case.status != CaseStatus.SECOND_LOOK and case.escalation not in (None, Escalation.LATE):
         require(act.actor, Permission.CASES_ESCALATED)  # wherever it stands now
     move(session, case, claim_move(CaseStatus(case.status), escalation(case)), act)
@@ -75,7 +76,7 @@ def take_over(session: Session, case_id: int, act: Act, *, reason: str, lease: t
     case = begin(session, case_id, act, Permission.CASES_REASSIGN)
     if not held(case, act.now) or holds(case, act.actor, act.now):
         raise Conflict("nobody else holds this case: claim it", state(session, case))
-    _check_barred(case, act)
+    _check_barred(session, case, act)
     before: dict[str, object] = {"claimed_by": case.claimed_by}
     move(session, case, Move.TAKE_OVER, act)
     _give(session, case, act, lease)
@@ -123,7 +124,8 @@ def see(session: Session, case_id: int, act: Act) -> Case:
     return case
 
 
-def _check_barred(case: Case, act: Act) -> None:
+def _check_barred(session: Session, case: Case, act: Act) -> None:
+    workers.check_not_own(session, case, act.actor)
     if act.actor.user_id in case.barred:
         raise SamePerson("you have decided on this case: another person must look at it now")
 

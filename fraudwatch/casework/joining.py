@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework import workers
 from fraudwatch.casework.case_rows import (
     Act,
     check_lease,
@@ -68,6 +69,7 @@ def merge(
     case, other = _both(session, case_id, act, other_id)
     check_version(session, other, other_version)
     check_lease(session, case, act.actor, act.now)
+    workers.check_not_own(session, other, act.actor)
     if case.escalation == Escalation.DISAGREEMENT or other.escalation == Escalation.DISAGREEMENT:
         raise Conflict("two people differ about one of the cases: it is decided by itself")
     settle(session, other, act.now)

@@ -1,4 +1,5 @@
-"""Holds that nobody has looked at within the promised time: an alarm and a step up, no decision."""
+"""Holds that nobody has looked at within the promised time: a warning before, then an alarm and a
+step up, no decision."""
 
 from __future__ import annotations
 
@@ -8,10 +9,41 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fraudwatch.casework.case_rows import by_machine
-from fraudwatch.casework.models import Case
+from fraudwatch.casework.models import Case, CaseEvent
 from fraudwatch.domain.case import CaseStatus, Escalation, Move, Urgency
 
 _UNSEEN = (CaseStatus.NEW, CaseStatus.REOPENED)
+
+
+def warn_soon(session: Session, now: datetime, *, limit: int = 500) -> list[int]:
+    """Tell, once, of cases that are due soon and that nobody has looked at; returns their ids.
+
+    The moment of the warning is that of the case's queue. Locked cases are left for the next time.
+    """
+    found = session.scalars(
+        select(Case)
+        .where(Case.warn_at <= now)
+        .order_by(Case.warn_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    ).all()
+    warned = []
+    for case in found:
+        case.warn_at = None
+        if case.status in _UNSEEN and case.first_look_at is None and case.due_at > now:
+            warned.append(case.id)
+            session.add(
+                CaseEvent(
+                    case_id=case.id,
+                    kind="due_soon",
+                    actor_id=None,
+                    at=now,
+                    data={"due_at": case.due_at.isoformat()},
+                )
+            )
+    session.flush()
+    return warned
 
 
 def escalate_late(session: Session, now: datetime, *, limit: int = 500) -> list[int]:

@@ -29,7 +29,7 @@ from sqlalchemy.orm import Session
 from fraudwatch.casework import claims, placing, queue_rules, workers
 from fraudwatch.casework.case_rows import Act, require, require_person
 from fraudwatch.casework.models import Case
-from fraudwatch.casework.queue import UNHELD
+from fraudwatch.casework.queue import waiting
 from fraudwatch.domain.access import Actor, Permission
 from fraudwatch.domain.case import OPEN, CaseStatus, Escalation
 from fraudwatch.domain.queues import Queue, QueueRules, Worker, open_to, works_in
@@ -83,15 +83,6 @@ def next_case(
     return None if found is None else claims.take(session, found, Act(actor, now), lease=lease)
 
 
-def waiting(now: datetime) -> ColumnElement[bool]:
-    """Open cases that nobody holds and that are not put aside."""
-    return or_(
-        and_(Case.status.in_(UNHELD), Case.lease_until.is_(None)),
-        Case.lease_until <= now,
-        Case.wake_at <= now,
-    )
-
-
 def _check(worker: Worker, rules: QueueRules, now: datetime) -> None:
     if worker.away(now):
         raise Away("you are out of office: end that first")
@@ -124,8 +115,6 @@ def _for(actor: Actor, worker: Worker, now: datetime) -> ColumnElement[bool]:
     ]
     if worker.own_accounts:
         parts.append(Case.account_id.not_in(sorted(worker.own_accounts)))
-    if actor.units is not None:
-        parts.append(or_(Case.unit.is_(None), Case.unit.in_(sorted(actor.units))))
     if not actor.may(Permission.CASES_ESCALATED):
         plain = or_(Case.escalation.is_(None), Case.escalation == Escalation.LATE)
         parts.append(or_(plain, Case.status == CaseStatus.SECOND_LOOK))

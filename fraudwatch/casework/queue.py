@@ -1,4 +1,4 @@
-"""The queue: which cases wait, which comes next, page by page.
+"""Lists of cases, page by page. Which case comes next for whom: `next_case`.
 
 A lease that has ended counts as ended everywhere at once, without a job that sweeps: the case shows
 as waiting, and whoever claims it next records the expiry.
@@ -9,16 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, case, not_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy.orm import Session, undefer
 
-from fraudwatch.casework import claims
-from fraudwatch.casework.case_rows import Act, require
 from fraudwatch.casework.models import Case
-from fraudwatch.domain.access import Actor, Permission
-from fraudwatch.domain.case import OPEN, CaseStatus, Escalation
+from fraudwatch.domain.case import OPEN, CaseStatus
 from fraudwatch.domain.decision import Outcome
 from fraudwatch.errors import Invalid
 
@@ -34,6 +31,7 @@ class CaseFilter:
     status: frozenset[CaseStatus] = frozenset()
     outcome: Outcome | None = None
     account_id: str | None = None
+    queue: str | None = None  # its name; then in the order of the queue
     claimed_by: int | None = None  # user id, of a lease that runs
     opened_from: datetime | None = None
     opened_before: datetime | None = None
@@ -55,7 +53,8 @@ def list_cases(
     cursor: str | None = None,
     limit: int = 50,
 ) -> tuple[list[Case], str | None]:
-    """Cases by urgency, priority and age, and the cursor of the next page (None: no more).
+    """Cases by urgency, priority and age, and the cursor of the next page (None: no more). Those of
+    one queue come in its order, by urgency and rank, in which age counts.
 
     The cursor holds only the id of the last case: a position by priority would tell its reader the
     risk. Raises `Invalid` on a cursor that is not ours.
@@ -63,8 +62,9 @@ def list_cases(
     if not 1 <= limit <= MAX_LIMIT:
         raise Invalid(f"limit must be from 1 to {MAX_LIMIT}")
     query = select(Case).where(*_conditions(wanted, now))
+    place = Case.priority if wanted.queue is None else Case.rank
     if cursor is not None:
-        last = session.get(Case, read_cursor(cursor))
+        last = session.get(Case, read_cursor(cursor), options=[undefer(Case.rank)])
         if last is None:
             raise Invalid("the cursor is not one of ours: begin without it")
         # The first condition alone lets the queue's index begin where the last page ended.
@@ -72,34 +72,18 @@ def list_cases(
             Case.urgency <= last.urgency,
             or_(
                 Case.urgency < last.urgency,
-                Case.priority < last.priority,
-                and_(Case.priority == last.priority, Case.id > last.id),
+                place < (last.priority if wanted.queue is None else last.rank),
+                and_(
+                    place == (last.priority if wanted.queue is None else last.rank),
+                    Case.id > last.id,
+                ),
             ),
         )
-    rows = session.scalars(query.order_by(*_ORDER).limit(limit + 1)).all()
+    order = (Case.urgency.desc(), place.desc(), Case.id)
+    rows = session.scalars(query.order_by(*order).limit(limit + 1)).all()
     more = len(rows) > limit
     rows = rows[:limit]
     return list(rows), make_cursor(rows[-1].id) if more else None
-
-
-def next_case(session: Session, actor: Actor, *, now: datetime, lease: timedelta) -> Case | None:
-    """Claim the most urgent case that waits and that the actor may take; None when none does.
-
-    Cases that someone else is claiming at this moment are skipped, so nobody waits and no case is
-    given out twice.
-    """
-    require(actor, Permission.CASES_WORK)
-    found = session.scalar(
-        select(Case)
-        .where(Case.status.in_(OPEN), _waiting(now), _open_to(actor))
-        .order_by(*_ORDER)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
-    )
-    if found is None:
-        return None
-    return claims.take(session, found, Act(actor, now), lease=lease)
 
 
 def shown_status(found: Case, now: datetime) -> CaseStatus:
@@ -136,21 +120,13 @@ def read_text_cursor(cursor: str) -> str:
     return text
 
 
-def _waiting(now: datetime) -> ColumnElement[bool]:
+def waiting(now: datetime) -> ColumnElement[bool]:
+    """Cases that nobody holds and that are not put aside, of those that are open."""
     return or_(
         and_(Case.status.in_(UNHELD), Case.lease_until.is_(None)),
         Case.lease_until <= now,
         Case.wake_at <= now,
     )
-
-
-def _open_to(actor: Actor) -> ColumnElement[bool]:
-    """Cases that the actor may take: not decided by them, not escalated beyond them."""
-    own = not_(Case.barred.contains([actor.user_id]))
-    if actor.may(Permission.CASES_ESCALATED):
-        return own
-    plain = or_(Case.escalation.is_(None), Case.escalation == Escalation.LATE)
-    return and_(own, or_(plain, Case.status == CaseStatus.SECOND_LOOK))
 
 
 def _conditions(wanted: CaseFilter, now: datetime) -> list[ColumnElement[bool]]:
@@ -169,6 +145,8 @@ def _conditions(wanted: CaseFilter, now: datetime) -> list[ColumnElement[bool]]:
             conditions.append(Case.status.in_(OPEN))  # lets the queue's index serve
     if wanted.outcome is not None:
         conditions.append(Case.outcome == wanted.outcome)
+    if wanted.queue is not None:
+        conditions.append(Case.queue == wanted.queue)
     if wanted.account_id is not None:
         conditions.append(Case.account_id == wanted.account_id)
     if wanted.claimed_by is not None:

@@ -12,7 +12,7 @@ from fraudwatch.casework import queue_rules, workers
 from fraudwatch.casework.bodies_queues import QueueIn
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import Case, QueueMember, QueueRulesRow, QueueWorker, User
-from fraudwatch.casework.next_case import waiting
+from fraudwatch.casework.queue import waiting
 from fraudwatch.casework.schemas_queues import MembersOut, QueueOut, QueueRulesOut, WorkerOut
 from fraudwatch.domain.case import OPEN
 from fraudwatch.domain.queues import works_in

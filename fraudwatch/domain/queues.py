@@ -32,7 +32,7 @@ FAIR_HOURS = 72.0
 WIDEST = 600.0
 """Points of `domain.case.priority` within one outcome that count as the greatest loss: 20 bits of
 surprise in an amount of a thousand million."""
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+NAME = r"^[a-z][a-z0-9-]{0,39}$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class QueueRules:
         if len(set(names)) != len(names):
             raise Invalid("each queue needs a name of its own")
         for name in names:
-            if not _NAME.fullmatch(name):
+            if not re.fullmatch(NAME, name):
                 raise Invalid(f"{name!r} is no name of a queue: small letters, digits and dashes")
         if self.queues[-1].skills:
             raise Invalid(f"{REST!r} asks for no skill, or its cases might be for nobody")

@@ -32,6 +32,7 @@ BY_THE_STREAM_OR_TIME = {
     "alert_added",
     "expired",
     "woken",
+    "due_soon",
     "overtaken",
     "late",
     "raised",

@@ -53,6 +53,12 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("POST", "/v1/casework-rules"): Permission.POLICIES_ACTIVATE,
     ("GET", "/v1/reason-codes"): Permission.CASES_READ,
     ("GET", "/v1/queues"): Permission.CASES_READ,
+    ("GET", "/v1/board"): Permission.BOARD_READ,
+    ("POST", "/v1/cases/bulk"): Permission.CASES_WORK,
+    ("GET", "/v1/views"): Permission.CASES_READ,
+    ("POST", "/v1/views"): Permission.CASES_READ,
+    ("PUT", "/v1/views/{view_id}"): Permission.CASES_READ,
+    ("DELETE", "/v1/views/{view_id}"): Permission.CASES_READ,
     ("POST", "/v1/queue/next"): Permission.CASES_WORK,
     ("GET", "/v1/queue-rules"): Permission.CASES_READ,
     ("POST", "/v1/queue-rules"): Permission.QUEUES_MANAGE,
@@ -168,6 +174,9 @@ BODIES: dict[str, object] = {
     "/v1/policies": POLICY,
     "/v1/queue-rules": {"queues": [{"name": "rest", "title": "x"}], "comment": "x"},
     "/v1/queues/{name}/members": {"members": {}},
+    "/v1/cases/bulk": {"action": "release", "items": [{"case_id": 1, "version": 1}]},
+    "/v1/views": {"name": "x", "filter": {}},
+    "/v1/views/{view_id}": {"name": "x", "filter": {}},
     "/v1/queue-workers/{user_id}": {},
     "/v1/queue-workers/{user_id}/away": {},
     "/v1/queue/me/away": {},
@@ -194,7 +203,7 @@ BODIES: dict[str, object] = {
 APART = {"/metrics", "/health", "/ready", "/openapi.json"}
 IDS = {"case_id": "1", "transaction_id": "tx-000000", "account_id": "acc-1"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1", "token": "hold_x"}
-IDS |= {"name": "rest"}
+IDS |= {"name": "rest", "view_id": "999"}
 IDS |= {"webhook_id": "999"}
 IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}

@@ -23,8 +23,8 @@ from fraudwatch.casework import (
     intake,
     joining,
     late,
+    next_case,
     opening,
-    queue,
     resolutions,
     second_looks,
 )
@@ -177,7 +177,7 @@ class CaseMachine(RuleBasedStateMachine):
 
     def next(self, who: int) -> None:
         def work(session: Session) -> None:
-            queue.next_case(session, self.world.people[who], now=self.now, lease=LEASE)
+            next_case.next_case(session, self.world.people[who], now=self.now, lease=LEASE)
 
         self._try("next", work)
 

@@ -189,7 +189,7 @@ def test_a_hold_that_nobody_looked_at_in_time_raises_an_alarm_and_escalates(
     act(ada, seen, "release")
     keeper = CaseKeeper(api.services.sessions, api.clock)
     assert keeper.tick() == 0
-    api.clock.moment += timedelta(hours=4)
+    api.clock.moment += timedelta(hours=24)
     assert keeper.tick() == 1
     assert keeper.tick() == 0
     late = ada.get(f"/v1/cases/{case_id}").json()

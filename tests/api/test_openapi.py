@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from fraudwatch.casework import (
     bodies,
+    bodies_bulk,
     bodies_cases,
     bodies_labels,
     bodies_people,
@@ -16,6 +17,8 @@ from fraudwatch.casework import (
     bodies_webhooks,
     schemas,
     schemas_asking,
+    schemas_board,
+    schemas_bulk,
     schemas_cases,
     schemas_disputes,
     schemas_labels,
@@ -56,6 +59,7 @@ def test_examples_are_what_the_models_take_and_give() -> None:
     checked = 0
     modules = (
         bodies,
+        bodies_bulk,
         bodies_cases,
         bodies_labels,
         bodies_people,
@@ -63,6 +67,8 @@ def test_examples_are_what_the_models_take_and_give() -> None:
         bodies_webhooks,
         schemas,
         schemas_asking,
+        schemas_board,
+        schemas_bulk,
         schemas_cases,
         schemas_disputes,
         schemas_labels,

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import audit, claims, handling, queue, resolutions
+from fraudwatch.casework import audit, claims, handling, next_case, resolutions
 from fraudwatch.casework.auth import actor_of
 from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.models import (
@@ -65,7 +65,7 @@ def test_no_case_is_given_to_two_analysts(api: Api) -> None:
 
     def ask(actor: Actor) -> int | None:
         with api.services.sessions.begin() as session:
-            case = queue.next_case(session, actor, now=api.clock.now(), lease=LEASE)
+            case = next_case.next_case(session, actor, now=api.clock.now(), lease=LEASE)
             return case.id if case else None
 
     actors = people(api, 20)

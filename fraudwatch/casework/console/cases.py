@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from fraudwatch.casework import case_views, claims, opening, queue
+from fraudwatch.casework import case_views, claims, next_case, opening, queue
 from fraudwatch.casework.bodies_cases import OpenCaseIn, ReasonIn
 from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.console import forms
@@ -128,10 +128,18 @@ def open_case(
 
 
 @router.post("/cases/next")
-def take_next(lens: MayWorkCases, services: ServicesDep, session: SessionDep) -> Response:
-    """Claims the most urgent case that waits, and opens it."""
-    lease = timedelta(minutes=services.settings.lease_minutes)
-    case = queue.next_case(session, lens.actor, now=services.clock.now(), lease=lease)
+def take_next(
+    lens: MayWorkCases, services: ServicesDep, session: SessionDep, form: FormDep
+) -> Response:
+    """Claims the case that stands first in the queue chosen, or in all of the person's."""
+    chosen = forms.texts(form).get("queue", [""])[0] or None
+    case = next_case.next_case(
+        session,
+        lens.actor,
+        now=services.clock.now(),
+        lease=timedelta(minutes=services.settings.lease_minutes),
+        queue=chosen,
+    )
     return go("/cases?none=true" if case is None else f"/cases/{case.id}?done=taken")
 
 

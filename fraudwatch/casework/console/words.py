@@ -63,6 +63,7 @@ EVENTS = {
     "put_aside": "Put aside",
     "woken": "Came back",
     "escalated": "Escalated",
+    "due_soon": "Due soon, and nobody has looked",
     "late": "Escalated: nobody had looked in time",
     "decided": "Decided; another person looks too",
     "overtaken": "The decision was taken back: a payment was added",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from fraudwatch.casework import case_views, claims, opening, queue
+from fraudwatch.casework import case_views, claims, judgements, next_case, opening, queue
 from fraudwatch.casework.bodies_cases import ActIn, OpenCaseIn, ReasonIn
 from fraudwatch.casework.case_rows import Act
 from fraudwatch.casework.context import ServicesDep, SessionDep
@@ -19,6 +19,7 @@ from fraudwatch.casework.schemas import Page
 from fraudwatch.casework.schemas_cases import CaseDetail, CaseSummary
 from fraudwatch.domain.case import CaseStatus
 from fraudwatch.domain.decision import Outcome
+from fraudwatch.domain.queues import NAME
 from fraudwatch.errors import Invalid
 
 router = APIRouter(prefix="/v1", tags=["cases"])
@@ -43,6 +44,10 @@ def list_cases(
     status: Annotated[list[CaseStatus] | None, Query(description="Any of these.")] = None,
     outcome: Annotated[Literal["review", "high_risk"] | None, Query()] = None,
     account_id: KeyQuery | None = None,
+    in_queue: Annotated[
+        str | None,
+        Query(alias="queue", max_length=40, pattern=NAME, description="In the queue's order."),
+    ] = None,
     claimed_by: Annotated[Literal["me"] | None, Query()] = None,
     opened_from: Annotated[datetime | None, Query()] = None,
     opened_before: Annotated[datetime | None, Query()] = None,
@@ -58,6 +63,7 @@ def list_cases(
         status=frozenset(status or ()),
         outcome=Outcome[outcome.upper()] if outcome else None,
         account_id=account_id,
+        queue=in_queue,
         claimed_by=lens.actor.user_id if claimed_by else None,
         opened_from=_aware(opened_from),
         opened_before=_aware(opened_before),
@@ -102,15 +108,16 @@ def open_case(
     operation_id="nextCase",
     summary="Claim the next case",
     response_model=CaseDetail,
-    responses={204: {"description": "No case waits."}, **responses(401, 403, 503)},
+    responses={204: {"description": "No case waits."}, **responses(401, 403, 409, 503)},
 )
-def next_case(
+def take_next(
     lens: MayWorkCases, services: ServicesDep, session: SessionDep, response: Response
 ) -> CaseDetail | Response:
-    """Claims the most urgent case that the caller may take; nobody else gets the same one."""
+    """Claims the case that stands first in the caller's queues and that they may take; nobody else
+    gets the same one. `POST /v1/queue/next` does the same, from one queue where it is named."""
     now = services.clock.now()
     lease = timedelta(minutes=services.settings.lease_minutes)
-    case = queue.next_case(session, lens.actor, now=now, lease=lease)
+    case = next_case.next_case(session, lens.actor, now=now, lease=lease)
     if case is None:
         return Response(status_code=204)
     set_etag(response, case.version)
@@ -126,6 +133,7 @@ def next_case(
 def read_case(lens: MayReadCases, call: CallDep) -> CaseDetail:
     """Alerts with ranked reasons, the account's history, what happened. `ETag` is the version."""
     found = case_views.case_detail(call.session, lens, call.case_id, now=call.now)
+    judgements.sight(call.session, lens, found, "case", call.now)
     set_etag(call.response, found.version)
     return found
 

@@ -24,10 +24,11 @@ from fraudwatch.casework.routes.parts import set_etag
 from fraudwatch.casework.schemas import Page
 from fraudwatch.casework.schemas_cases import CaseDetail
 from fraudwatch.casework.schemas_queues import MembersOut, QueueOut, QueueRulesOut, WorkerOut
+from fraudwatch.domain.queues import NAME
 
 router = APIRouter(prefix="/v1", tags=["queues"])
 
-QueuePath = Annotated[str, Path(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9-]*$")]
+QueuePath = Annotated[str, Path(max_length=40, pattern=NAME)]
 
 
 @router.get(
