@@ -245,11 +245,30 @@ class Settings(BaseSettings):
         description="Attribute of transactions that names the institution's unit, for people who "
         "see the cases of their units alone. Empty: cases have no unit.",
     )
+    first_judgement_queues: str = Field(
+        "",
+        description="Queues, with commas between, in which the machine's outcome and risk are "
+        "hidden until whoever works on the case has given a first judgement. `*`: all.",
+    )
+    search_rate: float = Field(
+        1, gt=0, description="Searches a second that one person may make, in each API process."
+    )
+    search_burst: int = Field(20, ge=1, description="Searches that one person may make at once.")
     lease_minutes: float = Field(15, gt=0, description="How long a claim holds without renewal.")
     cookie_secure: bool = Field(
         True, description="Send cookies over HTTPS only (browsers exempt localhost)."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @property
+    def judge_first(self) -> frozenset[str]:
+        """The queues of `first_judgement_queues`."""
+        return frozenset(filter(None, map(str.strip, self.first_judgement_queues.split(","))))
+
+    @property
+    def attachments_dir(self) -> Path:
+        """Folder of files that belong to cases, by their hash. No web server may serve it."""
+        return self.data_dir / "attachments"
 
     @property
     def archive_folder(self) -> Path:

@@ -91,6 +91,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.asking = asking
     app.state.known_tokens = KnownTokens(time.monotonic)
+    app.state.search_limits = RateLimits(
+        settings.search_rate, settings.search_burst, time.monotonic
+    )
     app.state.rate_limits = RateLimits(settings.ask_rate, settings.ask_burst, time.monotonic)
     problems.install(app)
     app.add_middleware(Edge)

@@ -8,7 +8,7 @@ from threading import Event, Thread
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from fraudwatch.casework import late, placing, queue_rules
+from fraudwatch.casework import late, placing, queue_rules, traces
 from fraudwatch.casework.db import connect_errors
 from fraudwatch.clock import Clock
 from fraudwatch.errors import Unavailable
@@ -49,6 +49,7 @@ class CaseKeeper:
         """Place what is new, warn, escalate what is late; how many. Raises `Unavailable`."""
         self._place()
         self._warn()
+        self._trace()
         count = 0
         while True:
             with connect_errors(), self._sessions.begin() as session:
@@ -76,12 +77,21 @@ class CaseKeeper:
             if len(found) < BATCH:
                 return
 
+    def _trace(self) -> None:
+        while True:
+            with connect_errors(), self._sessions.begin() as session:
+                found = traces.gather(session, self._clock.now(), limit=BATCH)
+            if found < BATCH:
+                return
+
     def _run(self) -> None:
         while not self._stop.wait(self._seconds):
             try:
                 self.tick()
             except (Unavailable, PoolTimeout):
-                log.warning("cases are not placed nor late holds escalated for now: the database is away")
+                log.warning(
+                    "cases are not placed nor late holds escalated for now: the database is away"
+                )
             except Exception:
                 # Requests go on; that promises are no longer watched must be seen.
                 log.exception("cases are no longer placed, nor late holds escalated")

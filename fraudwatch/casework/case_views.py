@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from fraudwatch.casework import labels, queue
+from fraudwatch.casework import judgements, labels, queue
 from fraudwatch.casework.ledger_tables import eras, near
 from fraudwatch.casework.masking import Lens
 from fraudwatch.casework.models import (
@@ -68,8 +68,12 @@ def case_page(
     """One page of the queue. Two queries."""
     rows, next_cursor = queue.list_cases(session, wanted, now=now, cursor=cursor, limit=limit)
     names = _names(session, {r.claimed_by for r in rows} | {r.resolved_by for r in rows})
+    hidden = judgements.hidden(session, lens, rows)
     return Page[CaseSummary](
-        items=[CaseSummary(**_summary(row, lens, names, now)) for row in rows],
+        items=[
+            judgements.blind_summary(item) if item.id in hidden else item
+            for item in (CaseSummary(**_summary(row, lens, names, now)) for row in rows)
+        ],
         next_cursor=next_cursor,
     )
 
@@ -77,7 +81,10 @@ def case_page(
 def case_summary(session: Session, lens: Lens, case: Case, *, now: datetime) -> CaseSummary:
     """A case as in a list."""
     names = _names(session, {case.claimed_by, case.resolved_by})
-    return CaseSummary(**_summary(case, lens, names, now))
+    summary = CaseSummary(**_summary(case, lens, names, now))
+    return (
+        judgements.blind_summary(summary) if judgements.hidden(session, lens, [case]) else summary
+    )
 
 
 def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) -> CaseDetail:
@@ -111,7 +118,7 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
         },
     )
     seen = case.seen_alert_id if case.claimed_by == lens.actor.user_id else None
-    return CaseDetail(
+    detail = CaseDetail(
         **_summary(case, lens, names, now),
         alerts=[
             AlertOut(
@@ -134,6 +141,7 @@ def case_detail(session: Session, lens: Lens, case_id: int, *, now: datetime) ->
         decisions=[_decision(row, names) for row in found],
         links=[_link(row, other, names, now) for row, other in links],
     )
+    return judgements.blind(detail) if judgements.hidden(session, lens, [case]) else detail
 
 
 def _alerts(session: Session, case_id: int) -> list[tuple[Alert, LedgerRow]]:

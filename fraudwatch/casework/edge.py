@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 import time
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fraudwatch.casework.attachments import MOST_BYTES
 from fraudwatch.casework.problems import problem, respond, unexpected
 from fraudwatch.telemetry import REQUEST_SECONDS
 
@@ -33,7 +35,8 @@ SECURITY_HEADERS = {
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_TOO_LARGE = f"a request has at most {MAX_BODY_BYTES // 1024} KiB"
+_UPLOAD = re.compile(r"(/v1)?/cases/[0-9]+/attachments")
+_MAX_UPLOAD_BYTES = MOST_BYTES + 64 * 1024  # a file and what is around it in a form
 
 _log = logging.getLogger(__name__)
 
@@ -63,14 +66,14 @@ class Edge:
                 headers["X-Request-Id"] = request_id
             await send(message)
 
-        received = 0
+        received, most = 0, _most(scope["path"])
 
         async def receive_some() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > MAX_BODY_BYTES:
-                raise HTTPException(413, _TOO_LARGE)
+            if received > most:
+                raise HTTPException(413, _too_large(most))
             return message
 
         begin = time.perf_counter()
@@ -93,11 +96,21 @@ class Edge:
 def _refusal(request: Request) -> Response | None:
     """An answer for a request that is too large, or that another site made a browser send."""
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
-        return respond(request, problem(413, "too-large", _TOO_LARGE))
+    most = _most(request.url.path)
+    if length.isdecimal() and int(length) > most:
+        return respond(request, problem(413, "too-large", _too_large(most)))
     if request.method not in _SAFE and not _same_origin(request.headers):
         return respond(request, problem(403, "cross-site", "requests from other sites are refused"))
     return None
+
+
+def _most(path: str) -> int:
+    """Bytes that a request to the path may have."""
+    return _MAX_UPLOAD_BYTES if _UPLOAD.fullmatch(path) else MAX_BODY_BYTES
+
+
+def _too_large(most: int) -> str:
+    return f"a request has at most {most // 1024} KiB"
 
 
 def _same_origin(headers: Headers) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from fraudwatch.casework import hearers
 from fraudwatch.casework.case_rows import (
     Act,
     begin,
@@ -30,6 +31,7 @@ def note(session: Session, case_id: int, act: Act, *, text: str) -> Case:
     case.version += 1
     case.updated_at = act.now
     tell(session, case, act, "noted", {"text": text})
+    hearers.mention(session, case, act, text)
     # The text may hold personal data: the audit log says that, not what, was noted.
     log(session, case, act, "note", {"length": len(text)})
     return case

@@ -40,6 +40,7 @@ class Lens:
 
     actor: Actor
     key: bytes
+    judge_first: frozenset[str] = frozenset()  # queues: see `fraudwatch.casework.judgements`
     shown: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property

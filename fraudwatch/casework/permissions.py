@@ -96,7 +96,9 @@ class Requires(Guard):
         if not identity.actor.may(self.permission):
             raise NotAllowed(f"this needs {self.permission}")
         scope.narrow(session, identity.actor)
-        lens = Lens(identity.actor, services.settings.require_secret())
+        lens = Lens(
+            identity.actor, services.settings.require_secret(), services.settings.judge_first
+        )
         yield lens
         if lens.shown:
             looks.record(

@@ -206,4 +206,5 @@ def _sharing(own: Sequence[AlertTrace], since: datetime) -> Executable:
 
 def _each(values: Sequence[str], name: str) -> TableValuedAlias:
     """The values as a table with the column `one`."""
-    return func.unnest(literal(list(values), ARRAY(Text))).table_valued("one", name=name).render_derived()
+    found = func.unnest(literal(list(values), ARRAY(Text)))
+    return found.table_valued("one", name=name).render_derived()

@@ -31,6 +31,16 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("POST", "/v1/cases/next"): Permission.CASES_WORK,
     ("GET", "/v1/cases/{case_id}"): Permission.CASES_READ,
     ("GET", "/v1/cases/{case_id}/detail"): Permission.CASES_READ,
+    ("POST", "/v1/cases/{case_id}/first-judgement"): Permission.CASES_WORK,
+    ("GET", "/v1/cases/{case_id}/brief"): Permission.CASES_WORK,
+    ("POST", "/v1/cases/{case_id}/brief"): Permission.CASES_WORK,
+    ("PUT", "/v1/cases/{case_id}/watch"): Permission.CASES_READ,
+    ("DELETE", "/v1/cases/{case_id}/watch"): Permission.CASES_READ,
+    ("GET", "/v1/cases/{case_id}/attachments"): Permission.CASES_READ,
+    ("POST", "/v1/cases/{case_id}/attachments"): Permission.CASES_WORK,
+    ("GET", "/v1/cases/{case_id}/attachments/{attachment_id}"): Permission.CASES_READ,
+    ("GET", "/v1/mentions"): Permission.CASES_READ,
+    ("GET", "/v1/search"): Permission.CASES_READ,
     ("POST", "/v1/cases/{case_id}/claim"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/renew"): Permission.CASES_WORK,
     ("POST", "/v1/cases/{case_id}/release"): Permission.CASES_WORK,
@@ -144,6 +154,8 @@ BODIES: dict[str, object] = {
     "/v1/cases/{case_id}/reopen": {"reason": "x"},
     "/v1/cases/{case_id}/uphold": {"reason": "x"},
     "/v1/cases/{case_id}/take-over": {"reason": "x"},
+    "/v1/cases/{case_id}/first-judgement": {"judgement": "unsure"},
+    "/v1/cases/{case_id}/brief": {"language": "en", "text": "x"},
     "/v1/cases/{case_id}/wait": {"reason": "x", "until": "2026-03-02T13:00:00Z"},
     "/v1/cases/{case_id}/escalate": {"reason": "x"},
     "/v1/cases": {"account_id": "acc-1", "reason": "x"},
@@ -208,6 +220,7 @@ IDS |= {"webhook_id": "999"}
 IDS |= {"user_id": "999", "session_id": "999", "token_id": "999"}
 IDS |= {"topic": "transactions", "partition": "0", "offset": "1"}
 
+IDS |= {"attachment_id": "999"}
 
 
 def rest_routes(app: FastAPI) -> set[tuple[str, str]]:
