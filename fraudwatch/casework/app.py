@@ -18,6 +18,7 @@ from fraudwatch.casework.console import pages
 from fraudwatch.casework.context import Services
 from fraudwatch.casework.edge import Edge
 from fraudwatch.casework.known_tokens import KnownTokens
+from fraudwatch.casework.live import Live
 from fraudwatch.casework.openapi import TAGS, describe
 from fraudwatch.casework.permissions import require_guards
 from fraudwatch.casework.rate_limits import RateLimits
@@ -30,6 +31,8 @@ from fraudwatch.casework.routes import (
     dead_letters,
     details,
     disputes,
+    events,
+    exports,
     labels,
     operations,
     queues,
@@ -65,6 +68,7 @@ def create_app(services: Services) -> FastAPI:
         backlog=Backlog(settings, services.sessions, time.monotonic),
         most_lag=settings.ask_most_lag,
     )
+    live = Live(services.engine, services.sessions)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -76,6 +80,7 @@ def create_app(services: Services) -> FastAPI:
         await run_in_threadpool(cases_keeper.stop)
         await run_in_threadpool(keeper.stop)
         await run_in_threadpool(asking.close)
+        await run_in_threadpool(live.close)
 
     app = FastAPI(
         lifespan=lifespan,
@@ -90,6 +95,7 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.asking = asking
+    app.state.live = live
     app.state.known_tokens = KnownTokens(time.monotonic)
     app.state.search_limits = RateLimits(
         settings.search_rate, settings.search_burst, time.monotonic
@@ -115,6 +121,8 @@ def create_app(services: Services) -> FastAPI:
         steering,
         audit,
         webhooks,
+        events,
+        exports,
         operations,
     ):
         app.include_router(part.router)

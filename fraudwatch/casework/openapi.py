@@ -34,6 +34,7 @@ TAGS = [
     {"name": "steering", "description": "Policies and models, for risk officers."},
     {"name": "audit", "description": "Who did what, as a hash chain."},
     {"name": "webhooks", "description": "Who is told of events, for administrators."},
+    {"name": "files", "description": "Lists and cases as files."},
     {"name": "operations", "description": "For those who run it."},
 ]
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from fraudwatch.casework import tokens
 from fraudwatch.casework.app import create_app
 from fraudwatch.casework.context import Services
+from fraudwatch.casework.live import Live
 from fraudwatch.clock import FixedClock
 from fraudwatch.domain.access import Role
 from fraudwatch.settings import Settings, load_settings
@@ -85,7 +86,9 @@ def api(
     publisher = FilePublisher(tmp_path, clock)
     services = Services(settings, engine, sessions, clock, PASSWORDS, publisher)
     api = Api(create_app(services), services, clock)
+    api.app.state.live = Live(engine, sessions, seconds=0)  # streams that end at once
     yield api
+    api.app.state.live.close()
     api.app.state.asking.close()
 
 

@@ -105,6 +105,10 @@ NEEDED: dict[tuple[str, str], Permission | None] = {
     ("GET", "/v1/audit/unmaskings"): Permission.AUDIT_READ,
     ("GET", "/v1/audit/verify"): Permission.AUDIT_READ,
     ("POST", "/v1/unmaskings"): Permission.PERSONAL_UNMASK,
+    ("GET", "/v1/events"): Permission.CASES_READ,
+    ("GET", "/v1/cases/{case_id}/file"): Permission.CASES_READ,
+    ("GET", "/v1/exports/cases"): Permission.CASES_READ,
+    ("GET", "/v1/exports/transactions"): Permission.TRANSACTIONS_READ,
     ("GET", "/v1/webhooks"): Permission.WEBHOOKS_READ,
     ("POST", "/v1/webhooks"): Permission.WEBHOOKS_MANAGE,
     ("GET", "/v1/webhooks/{webhook_id}"): Permission.WEBHOOKS_READ,
@@ -263,7 +267,8 @@ def test_each_role_reaches_exactly_what_it_may(api: Api) -> None:
         seed.case("acc-1")
     for (method, path), needed in NEEDED.items():
         url = path.replace(":path", "").format(**IDS, policy_id="999", model_id="999")
-        params = {"account_id": "acc-1"} if (method, path) == ("GET", "/v1/transactions") else None
+        asked = method == "GET" and path in {"/v1/transactions", "/v1/exports/transactions"}
+        params = {"account_id": "acc-1"} if asked else None
         body = BODIES.get(path)
         nobody = api.client().request(method, url, json=body, params=params)
         assert nobody.status_code == 401, path
