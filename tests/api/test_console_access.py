@@ -7,75 +7,18 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from fastapi.routing import iter_route_contexts
 
 from fraudwatch.casework import models_registry
-from fraudwatch.domain.access import ROLE_PERMISSIONS, SERVICES, Permission, Role
+from fraudwatch.domain.access import SERVICES, Role
 from fraudwatch.domain.decision import Outcome
 from tests.api.conftest import Api
 from tests.api.console import HTML, Browser, Element, Page, parse
 from tests.api.seed import NOW, PASSWORD
+from tests.docs.access import YES, written
 
-# What each page needs. None: signed in is enough. A page that is missing here fails the test.
-NEEDED: dict[tuple[str, str], Permission | None] = {
-    ("GET", "/"): None,
-    ("POST", "/signout"): None,
-    ("GET", "/password"): None,
-    ("POST", "/password"): None,
-    ("GET", "/cases"): Permission.CASES_READ,
-    ("POST", "/cases/open"): Permission.CASES_WORK,
-    ("POST", "/cases/next"): Permission.CASES_WORK,
-    ("GET", "/cases/{case_id}"): Permission.CASES_READ,
-    ("POST", "/cases/{case_id}/claim"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/renew"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/release"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/notes"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/resolve"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/reopen"): Permission.CASES_REOPEN,
-    ("POST", "/cases/{case_id}/uphold"): Permission.CASES_REOPEN,
-    ("POST", "/cases/{case_id}/take-over"): Permission.CASES_REASSIGN,
-    ("POST", "/cases/{case_id}/seen"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/wait"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/escalate"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/links"): Permission.CASES_WORK,
-    ("POST", "/cases/{case_id}/merge"): Permission.CASES_WORK,
-    ("GET", "/accounts/{account_id:path}"): Permission.TRANSACTIONS_READ,
-    ("GET", "/transactions/{transaction_id:path}"): Permission.TRANSACTIONS_READ,
-    ("GET", "/reason-codes"): Permission.CASES_READ,
-    ("GET", "/policies"): Permission.POLICIES_READ,
-    ("POST", "/policies"): Permission.POLICIES_PROPOSE,
-    ("POST", "/policies/{policy_id}/activate"): Permission.POLICIES_ACTIVATE,
-    ("GET", "/models"): Permission.MODELS_READ,
-    ("POST", "/models/{model_id}/promote"): Permission.MODELS_PROMOTE,
-    ("GET", "/audit"): Permission.AUDIT_READ,
-    ("GET", "/audit/looks"): Permission.AUDIT_READ,
-    ("GET", "/audit/unmaskings"): Permission.AUDIT_READ,
-    ("POST", "/unmaskings"): Permission.PERSONAL_UNMASK,
-    ("GET", "/signin/code"): None,
-    ("POST", "/signin/code"): None,
-    ("GET", "/me"): None,
-    ("POST", "/me/sessions/end-others"): None,
-    ("POST", "/me/sessions/{session_id}/end"): None,
-    ("POST", "/me/tokens"): None,
-    ("POST", "/me/tokens/{token_id}/revoke"): None,
-    ("GET", "/me/second-factor"): None,
-    ("POST", "/me/second-factor"): None,
-    ("POST", "/me/second-factor/confirm"): None,
-    ("POST", "/me/second-factor/remove"): None,
-    ("POST", "/me/recovery-codes"): None,
-    ("GET", "/users"): Permission.USERS_READ,
-    ("POST", "/users"): Permission.USERS_MANAGE,
-    ("GET", "/users/{user_id}"): Permission.USERS_READ,
-    ("POST", "/users/{user_id}"): Permission.USERS_MANAGE,
-    ("POST", "/users/{user_id}/disable"): Permission.USERS_MANAGE,
-    ("POST", "/users/{user_id}/enable"): Permission.USERS_MANAGE,
-    ("POST", "/users/{user_id}/reset-password"): Permission.USERS_MANAGE,
-    ("POST", "/users/{user_id}/reset-second-factor"): Permission.USERS_MANAGE,
-    ("POST", "/users/{user_id}/end-sessions"): Permission.USERS_MANAGE,
-    ("POST", "/users/{user_id}/tokens"): Permission.USERS_MANAGE,
-    ("POST", "/users/{user_id}/tokens/{token_id}/revoke"): Permission.USERS_MANAGE,
-}
-PUBLIC = {("GET", "/signin"), ("POST", "/signin"), ("GET", "/static/{name}")}
+APART = {"/metrics", "/health", "/ready", "/openapi.json"}
+PAGES = [row for row in written() if not row.path.startswith("/v1/") and row.path not in APART]
+CLOSED = [row for row in PAGES if row.nobody != YES]
 IDS = {"case_id": "1", "account_id": "acc-000000000111", "transaction_id": "tx-000000"}
 IDS |= {"session_id": "999", "token_id": "999"}
 PEOPLE = [role for role in Role if role not in SERVICES]
@@ -98,39 +41,14 @@ def people(api: Api) -> dict[Role, Browser]:
     return {role: Browser.signed_in(api, f"{role.value}-1") for role in PEOPLE}
 
 
-def test_every_page_is_in_the_list_of_what_it_needs(api: Api) -> None:
-    """A page added without thought must not become one for everybody."""
-    apart = {"/metrics", "/health", "/ready", "/openapi.json"}
-    found = {
-        (method, route.path)
-        for route in iter_route_contexts(api.app.routes)
-        if route.path is not None and not route.path.startswith("/v1/") and route.path not in apart
-        for method in route.methods or ()
-    }
-    assert found == NEEDED.keys() | PUBLIC
-
-
-def test_each_role_reaches_exactly_its_pages(api: Api, people: dict[Role, Browser]) -> None:
-    for (method, path), needed in NEEDED.items():
-        if path == "/signout":
-            continue  # it would end the sessions that the other pages are tried with
-        for role, browser in people.items():
-            csrf = next(browser.get("/password").root.all("input")).attributes["value"]
-            data = {"csrf": csrf} if method == "POST" else None
-            url = url_of(method, path)
-            answer = browser.client.request(method, url, data=data, follow_redirects=False)
-            may = needed is None or needed in ROLE_PERMISSIONS[role]
-            assert (answer.status_code == 403) is not may, f"{role} {method} {path}"
-            assert answer.status_code < 500, answer.text
-
-
 def test_without_a_session_every_page_leads_to_the_door_and_back(api: Api) -> None:
     with api.seed() as seed:
         seed.user("ada")
     client = api.client(**HTML)
-    for method, path in NEEDED:
-        answer = client.request(method, url_of(method, path), follow_redirects=False)
-        assert answer.status_code == 303, path
+    for row in CLOSED:
+        url = url_of(row.method, row.path)
+        answer = client.request(row.method, url, follow_redirects=False)
+        assert answer.status_code == 303, row.path
         assert answer.headers["location"].startswith("/signin")
     browser = Browser(client)
     page = browser.get("/cases?status=all")
@@ -157,12 +75,12 @@ def test_a_form_without_the_token_of_its_session_is_refused(
 ) -> None:
     """A page of another site can send our forms with the cookie, but does not know the token."""
     browser = people[Role.SENIOR]
-    for method, path in NEEDED:
-        if method == "POST":
+    for row in CLOSED:
+        if row.method == "POST":
             for data in ({}, {"csrf": ""}, {"csrf": "x" * 43}):
-                url = url_of(method, path)
+                url = url_of(row.method, row.path)
                 answer = browser.client.post(url, data=data, follow_redirects=False)
-                assert answer.status_code == 403, path
+                assert answer.status_code == 403, row.path
                 assert "csrf" in parse(answer).text
     assert browser.get("/cases/1").text.count("To be taken") == 1
 
@@ -175,11 +93,11 @@ def pages(api: Api, people: dict[Role, Browser]) -> Iterator[Page]:
     analyst.get("/cases")
     yield analyst.submit("/cases/next")
     yield analyst.submit("/cases/1/resolve")
-    for (method, path), needed in NEEDED.items():
-        if method == "GET":
+    for row in CLOSED:
+        if row.method == "GET":
             for role, browser in people.items():
-                if needed is None or needed in ROLE_PERMISSIONS[role]:
-                    yield browser.get(url_of(method, path))
+                if row.cell(role):
+                    yield browser.get(url_of(row.method, row.path))
     yield analyst.get("/cases/99")
     yield analyst.get("/nowhere")
     yield analyst.get("/policies")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from fastapi import FastAPI
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
@@ -28,6 +29,7 @@ from fraudwatch.detectors.training import DEFAULT
 from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
 from fraudwatch.settings import Settings, load_settings
 from streams.files import FilePublisher
+from tests.docs.access import routes_table, rows, topics_table
 
 ROOT = Path(__file__).parents[2]
 BEGIN = "<!-- begin: written by `make docs` -->"
@@ -111,8 +113,25 @@ def access_text() -> str:
     return f"{roles}\n\n{operations}"
 
 
+def access_matrix() -> str:
+    """Who may use each route, page and topic."""
+    matrix = routes_table(rows(described_app()))
+    streams = topics_table(load_settings())
+    return "\n\n".join(
+        [
+            f"## Routes and pages\n\n{_table(matrix[0], matrix[1:])}",
+            f"## Topics\n\n{_table(streams[0], streams[1:])}",
+        ]
+    )
+
+
 def described_api() -> dict[str, Any]:
     """The API's own description; nothing is connected to."""
+    return described_app().openapi()
+
+
+def described_app() -> FastAPI:
+    """The application; nothing is connected to."""
     engine = create_engine("postgresql+psycopg://")
     settings = load_settings(secret_key="0" * 32)
     clock = SystemClock()
@@ -124,7 +143,7 @@ def described_api() -> dict[str, Any]:
         Passwords(memory_kib=8),
         FilePublisher(Path(), clock),
     )
-    return create_app(services).openapi()
+    return create_app(services)
 
 
 def _needs(operation: dict[str, Any]) -> str:
@@ -134,6 +153,7 @@ def _needs(operation: dict[str, Any]) -> str:
 
 
 REFERENCES = {
+    "docs/access.md": access_matrix,
     "docs/api.md": access_text,
     "docs/commands.md": commands_text,
     "docs/detectors.md": detectors_table,
