@@ -8,6 +8,7 @@ against it whenever it is read. It goes out only as something to be saved, never
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from dataclasses import dataclass
