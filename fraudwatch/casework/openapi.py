@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Lock
 from typing import Any
 
 from fastapi import FastAPI
@@ -40,8 +41,22 @@ TAGS = [
 
 
 def describe(app: FastAPI, settings: Settings) -> None:
-    """Complete the description that `app.openapi()` keeps. Call it after all routes are in."""
-    schema = app.openapi()
+    """Have `app.openapi()` give the whole description. It takes a second to make and few ask for
+    it: it is made on the first call, once, whoever else calls meanwhile."""
+    plain, lock = app.openapi, Lock()
+    made: list[dict[str, Any]] = []
+
+    def described() -> dict[str, Any]:
+        with lock:
+            if not made:
+                made.append(_completed(plain(), app, settings))
+            return made[0]
+
+    app.openapi = described  # type: ignore[method-assign]
+
+
+def _completed(schema: dict[str, Any], app: FastAPI, settings: Settings) -> dict[str, Any]:
+    """With what FastAPI does not know: problems, ways to sign in, permissions."""
     components = schema["components"]
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     components["schemas"].update(problem.pop("$defs"))
@@ -69,6 +84,7 @@ def describe(app: FastAPI, settings: Settings) -> None:
             if permission:
                 operation["x-permission"] = permission
                 operation["description"] += f"\n\nNeeds `{permission}`."
+    return schema
 
 
 def transaction_schemas() -> dict[str, Any]:
