@@ -235,6 +235,45 @@ class Settings(BaseSettings):
         description="Roles, with commas between, whose people must have a second factor: without "
         "one they can do nothing but set it up. People of a provider are its business.",
     )
+    public_url: str = Field(
+        "",
+        description="Where browsers reach the console, e.g. `https://fraud.example.org`. Needed by "
+        "sign-in with a provider.",
+    )
+    oidc_issuer: str = Field(
+        "",
+        description="Issuer of OpenID Connect that people may sign in with, `https://…`, exactly "
+        "as the provider writes it. Empty: passwords alone ([sign-in](sign-in.md)).",
+    )
+    oidc_client_id: str = Field("", description="Our client id at the provider.")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="Our client secret at the provider."
+    )
+    oidc_client_secret_file: str = Field("", description="A file with that secret, instead.")
+    oidc_label: str = Field("the provider", description="What the sign-in page calls the provider.")
+    oidc_scopes: str = Field("openid profile", description="Scopes to ask the provider for.")
+    oidc_name_claim: str = Field(
+        "preferred_username", description="Claim that holds the name of a new user."
+    )
+    oidc_role_claim: str = Field(
+        "groups",
+        description="Claim of the id token that holds a person's groups; dots lead into it, e.g. "
+        "`realm_access.roles`.",
+    )
+    oidc_roles: str = Field(
+        "",
+        description="Which group gives which role, `group=role,…`. The first that a person is in "
+        "counts; without one they are refused.",
+    )
+    oidc_units_claim: str = Field(
+        "",
+        description="Claim that holds a person's units, `*` for all; without one they are refused. "
+        "Empty: administrators set units here.",
+    )
+    oidc_ca_file: str = Field(
+        "",
+        description="Certificates (PEM) that the provider is trusted by. Empty: the system's.",
+    )
     trusted_proxies: str = Field(
         "127.0.0.1",
         description="Addresses or networks, with commas between, of proxies whose "

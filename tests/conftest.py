@@ -18,7 +18,7 @@ from tests.parts import skip_or_fail
 
 __all__ = ["skip_or_fail"]
 
-pytest_plugins = ["tests.kafka_broker", "tests.kafka_secure"]
+pytest_plugins = ["tests.kafka_broker", "tests.kafka_secure", "tests.keycloak"]
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from fraudwatch.casework.known_tokens import KnownTokens
 from fraudwatch.casework.live import Live
 from fraudwatch.casework.openapi import TAGS, describe
 from fraudwatch.casework.permissions import require_guards
+from fraudwatch.casework.provider import make_provider
 from fraudwatch.casework.rate_limits import RateLimits
 from fraudwatch.casework.routes import (
     account,
@@ -96,6 +97,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.asking = asking
     app.state.live = live
+    app.state.provider = make_provider(settings, time.monotonic)
     app.state.known_tokens = KnownTokens(time.monotonic)
     app.state.search_limits = RateLimits(
         settings.search_rate, settings.search_burst, time.monotonic

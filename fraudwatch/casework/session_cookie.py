@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from fastapi import Request, Response
 
 from fraudwatch.casework.browser_sessions import DEVICE_LIFE, Origin, SignedIn
@@ -33,13 +35,28 @@ def set_cookies(response: Response, settings: Settings, signed_in: SignedIn) -> 
 
 def drop_session_cookie(response: Response, settings: Settings) -> None:
     """Have the browser forget the session; it stays a known device."""
-    response.delete_cookie(
-        cookie_name(settings),
-        path="/",
-        secure=settings.cookie_secure,
-        httponly=True,
-        samesite="lax",
-    )
+    _drop(response, settings, cookie_name(settings))
+
+
+def provider_cookie_of(request: Request, settings: Settings) -> str | None:
+    """The cookie that ties a sign-in at the provider to the browser that began it."""
+    return request.cookies.get(_provider_name(settings))
+
+
+def set_provider_cookie(
+    response: Response, settings: Settings, browser: str, life: timedelta
+) -> None:
+    """Lax, as all: coming back from the provider is a link from another site."""
+    _set(response, settings, _provider_name(settings), browser, int(life.total_seconds()))
+
+
+def drop_provider_cookie(response: Response, settings: Settings) -> None:
+    """Have the browser forget the sign-in that it began."""
+    _drop(response, settings, _provider_name(settings))
+
+
+def _provider_name(settings: Settings) -> str:
+    return f"{cookie_name(settings)}-provider"
 
 
 def _device_name(settings: Settings) -> str:
@@ -60,4 +77,10 @@ def _set(response: Response, settings: Settings, name: str, value: str, life: in
         secure=settings.cookie_secure,
         httponly=True,
         samesite="lax",
+    )
+
+
+def _drop(response: Response, settings: Settings, name: str) -> None:
+    response.delete_cookie(
+        name, path="/", secure=settings.cookie_secure, httponly=True, samesite="lax"
     )

@@ -58,10 +58,12 @@ def create_user(
     password: str | None = None,
     must_change_password: bool = False,
     units: Sequence[str] | None = None,
+    provided: tuple[str, str] | None = None,
     actor: Actor | None = None,
 ) -> User:
     """Add a person, or a service for the roles of `SERVICES`. A service signs in with tokens.
 
+    `provided`: issuer and subject of a person who signs in there and has no password here.
     A password that must be changed is good for `ONE_TIME_LIFE`.
     """
     check_name(session, name)
@@ -82,10 +84,14 @@ def create_user(
         failed_logins=0,
         created_at=now,
         units=checked_units(units),
+        provider=provided and provided[0],
+        provider_subject=provided and provided[1],
     )
     session.add(user)
     session.flush()
     data: dict[str, object] = {"name": name, "role": role.value, "units": user.units}
+    if provided is not None:
+        data["provider"] = provided[0]
     _audit(session, user, actor, "user.create", now, data)
     return user
 

@@ -18,6 +18,7 @@ from fraudwatch.casework.console.render import Console, ConsoleDep, Desk, DeskDe
 from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.password_strength import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from fraudwatch.casework.permissions import PUBLIC, Arriving, MayChoosePassword
+from fraudwatch.casework.provider import Provider
 from fraudwatch.casework.session_cookie import (
     WRONG,
     WRONG_CODE,
@@ -130,10 +131,24 @@ def give_code(
 
 
 @router.post("/signout")
-def sign_out(identity: Arriving, services: ServicesDep, session: SessionDep) -> Response:
-    """Ends the session."""
-    browser_sessions.end(session, identity)
-    response = go("/signin?bye=true")
+def sign_out(
+    request: Request,
+    console: ConsoleDep,
+    identity: Arriving,
+    services: ServicesDep,
+    session: SessionDep,
+) -> Response:
+    """Ends the session, and sends people of a provider on to end the one there.
+
+    By a page: the policy of the page with the form lets forms lead nowhere else.
+    """
+    ended = browser_sessions.end(session, identity)
+    provider: Provider | None = request.app.state.provider
+    token = ended.provider_token if ended is not None else None
+    url = provider.sign_out_url(token) if provider is not None and token is not None else None
+    response: Response = go("/signin?bye=true")
+    if url is not None:
+        response = console.page("signed_out.html", shell=Shell(), url=url)
     drop_session_cookie(response, services.settings)
     return response
 

@@ -14,18 +14,22 @@ from fraudwatch.casework.console import (
     cases,
     entry,
     people,
+    provider,
     records,
     render,
     steering,
 )
+from fraudwatch.casework.provider import Provider
 
 router = APIRouter(include_in_schema=False)
-for part in (entry, account, cases, case_acts, records, steering, people):
+for part in (entry, provider, account, cases, case_acts, records, steering, people):
     router.include_router(part.router)
 
 
 def install(app: FastAPI) -> None:
     """Add the pages to the application, and have its errors shown as pages in browsers."""
-    app.state.console = render.load()
+    signs_in: Provider | None = app.state.provider
+    label = signs_in.registration.label if signs_in is not None else ""
+    app.state.console = render.load(provider_label=label)
     app.state.error_page = render.error_page
     app.include_router(router)

@@ -108,8 +108,8 @@ class Console:
         return HTMLResponse(text, status)
 
 
-def load() -> Console:
-    """Read templates and files of this package."""
+def load(*, provider_label: str = "") -> Console:
+    """Read templates and files of this package; the label is of who else people sign in with."""
     folder = files("fraudwatch.casework.console") / "static"
     assets = {}
     for entry in folder.iterdir():
@@ -147,6 +147,7 @@ def load() -> Console:
         },
         "words": words,
         "untouched": Filled(),
+        "provider_label": provider_label,
     }
     return Console(environment, assets)
 
