@@ -89,6 +89,8 @@ def create_app(services: Services) -> FastAPI:
         version="1",
         description=_DESCRIPTION,
         openapi_tags=TAGS,
+        # Generated clients would else have two classes of one name.
+        separate_input_output_schemas=False,
         # The built-in pages load scripts from elsewhere; `/openapi.json` is a route of ours.
         openapi_url=None,
         docs_url=None,

@@ -31,9 +31,9 @@ from fraudwatch.casework.schemas_cases import (
     AlertOut,
     CaseDetail,
     CaseSummary,
-    DecisionOut,
     DifferingOut,
     EventOut,
+    FindingOut,
     LinkOut,
 )
 from fraudwatch.casework.views import (
@@ -230,8 +230,8 @@ def _decisions(session: Session, case: Case, lens: Lens) -> Sequence[CaseDecisio
     return session.scalars(query).all()
 
 
-def _decision(row: CaseDecision, names: dict[int, str]) -> DecisionOut:
-    return DecisionOut(
+def _decision(row: CaseDecision, names: dict[int, str]) -> FindingOut:
+    return FindingOut(
         round=row.round,
         look=row.look,
         decided_by=names[row.decided_by],

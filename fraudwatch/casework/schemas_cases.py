@@ -104,7 +104,7 @@ class DifferingOut(Answer):
     reason_codes: list[str]
 
 
-class DecisionOut(Answer):
+class FindingOut(Answer):
     """What one person found. Of a case that awaits a second look only its author sees it."""
 
     model_config = shown(**examples.DECISION)
@@ -158,7 +158,7 @@ class CaseDetail(CaseSummary):
     account: AccountSummary
     history: list[TransactionOut] = Field(description="The account's newest transactions.")
     events: list[EventOut]
-    decisions: list[DecisionOut] = Field(default_factory=list)
+    decisions: list[FindingOut] = Field(default_factory=list)
     links: list[LinkOut] = Field(default_factory=list)
 
 
