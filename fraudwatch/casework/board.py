@@ -46,7 +46,7 @@ WEEKS = 8  # that a forecast looks back
 LONGEST = timedelta(hours=24)
 _ENOUGH = 20  # decisions, for a median to be told
 _LATELY = timedelta(days=28)
-_MOST_LATELY = 5_000
+_MOST_LATELY = 1_000
 _DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 
 

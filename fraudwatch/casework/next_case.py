@@ -36,7 +36,7 @@ from fraudwatch.domain.queues import Queue, QueueRules, Worker, open_to, works_i
 from fraudwatch.errors import Conflict
 
 # More than people ask at the same moment: each skips what the others are about to take.
-_CANDIDATES = 100
+_CANDIDATES = 50
 
 
 class Away(Conflict):

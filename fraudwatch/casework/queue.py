@@ -26,7 +26,7 @@ _ORDER = (Case.urgency.desc(), Case.priority.desc(), Case.id)
 
 @dataclass(frozen=True, slots=True)
 class CaseFilter:
-    """What to list; None is "any". `status` empty is "any"."""
+    """What to list; None is "any". `status` empty is "any", in a queue any that is open."""
 
     status: frozenset[CaseStatus] = frozenset()
     outcome: Outcome | None = None
@@ -147,6 +147,8 @@ def _conditions(wanted: CaseFilter, now: datetime) -> list[ColumnElement[bool]]:
         conditions.append(Case.outcome == wanted.outcome)
     if wanted.queue is not None:
         conditions.append(Case.queue == wanted.queue)
+        if not wanted.status:
+            conditions.append(Case.status.in_(OPEN))
     if wanted.account_id is not None:
         conditions.append(Case.account_id == wanted.account_id)
     if wanted.claimed_by is not None:

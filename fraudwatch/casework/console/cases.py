@@ -48,7 +48,7 @@ Done = Literal[
     "merged",
 ]
 
-_STATUSES: dict[str, frozenset[CaseStatus]] = {
+STATUSES: dict[str, frozenset[CaseStatus]] = {
     "open": OPEN,
     "waiting": frozenset({CaseStatus.NEW, CaseStatus.REOPENED}),
     "held": frozenset({CaseStatus.CLAIMED}),
@@ -72,14 +72,16 @@ def queue_page(
     late: bool = False,
     raised: bool = False,
     account_id: KeyQuery | None = None,
+    in_queue: Annotated[str, Query(alias="queue", max_length=40)] = "",
     cursor: Cursor = None,
     none: bool = False,
 ) -> Response:
     """Cases, most urgent first."""
     wanted = queue.CaseFilter(
-        status=_STATUSES["all" if raised else status],
+        status=STATUSES["all" if raised else status],
         outcome=Outcome[outcome.upper()] if outcome else None,
         account_id=account_id,
+        queue=in_queue or None,
         claimed_by=lens.actor.user_id if mine else None,
         late=True if late else None,
         raised=True if raised else None,
@@ -94,6 +96,7 @@ def queue_page(
         "late": late and "true",
         "raised": raised and "true",
         "account_id": account_id,
+        "queue": in_queue,
     }
     return desk.page(
         "queue.html",
@@ -101,7 +104,7 @@ def queue_page(
         chosen=chosen,
         filtered=status != "open" or any(chosen[name] for name in list(chosen)[1:]),
         continued=cursor is not None,
-        none=none,
+        nothing=none,
     )
 
 

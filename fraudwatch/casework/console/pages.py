@@ -15,6 +15,7 @@ from fraudwatch.casework.console import (
     entry,
     people,
     provider,
+    queues,
     records,
     render,
     steering,
@@ -22,7 +23,7 @@ from fraudwatch.casework.console import (
 from fraudwatch.casework.provider import Provider
 
 router = APIRouter(include_in_schema=False)
-for part in (entry, provider, account, cases, case_acts, records, steering, people):
+for part in (entry, provider, account, cases, case_acts, queues, records, steering, people):
     router.include_router(part.router)
 
 

@@ -38,6 +38,8 @@ _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 _PLACES = (
     ("/cases", "Queue", Permission.CASES_READ),
+    ("/queues", "Queues", Permission.CASES_READ),
+    ("/board", "Board", Permission.BOARD_READ),
     ("/reason-codes", "Reason codes", Permission.CASES_READ),
     ("/policies", "Policies", Permission.POLICIES_READ),
     ("/models", "Models", Permission.MODELS_READ),

@@ -46,7 +46,7 @@ def list_cases(
     account_id: KeyQuery | None = None,
     in_queue: Annotated[
         str | None,
-        Query(alias="queue", max_length=40, pattern=NAME, description="In the queue's order."),
+        Query(alias="queue", max_length=40, pattern=NAME, description="Open cases in its order."),
     ] = None,
     claimed_by: Annotated[Literal["me"] | None, Query()] = None,
     opened_from: Annotated[datetime | None, Query()] = None,
