@@ -178,6 +178,14 @@ class Settings(BaseSettings):
         le=10_000,
         description="How long `POST /v1/transactions` waits for the decision, unless it says.",
     )
+    request_rate: float = Field(
+        200,
+        gt=0,
+        description="Requests a second that one session or token may send, in each API process.",
+    )
+    request_burst: int = Field(
+        1000, ge=1, description="Requests that one session or token may send at once."
+    )
     ask_rate: float = Field(
         200,
         gt=0,

@@ -98,15 +98,18 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.asking = asking
-    app.state.live = live
     app.state.provider = make_provider(settings, time.monotonic)
+    app.state.live = live
     app.state.known_tokens = KnownTokens(time.monotonic)
     app.state.search_limits = RateLimits(
         settings.search_rate, settings.search_burst, time.monotonic
     )
+    app.state.request_limits = RateLimits(
+        settings.request_rate, settings.request_burst, time.monotonic
+    )
     app.state.rate_limits = RateLimits(settings.ask_rate, settings.ask_burst, time.monotonic)
     problems.install(app)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, https=settings.cookie_secure)
     for part in (
         sessions,
         account,

@@ -1,7 +1,8 @@
-"""Around every request: id, size limit, security headers, metrics, a last net for errors."""
+"""Around every request: id, limits of size and time, headers, metrics, a last net for errors."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -18,6 +19,7 @@ from fraudwatch.casework.problems import problem, respond, unexpected
 from fraudwatch.telemetry import REQUEST_SECONDS
 
 MAX_BODY_BYTES = 256 * 1024
+BODY_SECONDS = 60.0  # for a whole body: a sender that drips must not hold a connection
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -32,6 +34,9 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 
+HSTS = "max-age=31536000; includeSubDomains"
+"""Sent where cookies are for HTTPS alone: browsers then never ask by HTTP."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -44,8 +49,12 @@ _log = logging.getLogger(__name__)
 class Edge:
     """ASGI middleware; the outermost, so that even a 500 has its headers."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, *, https: bool = True, body_seconds: float = BODY_SECONDS
+    ) -> None:
         self.app = app
+        self._headers = SECURITY_HEADERS | ({"Strict-Transport-Security": HSTS} if https else {})
+        self._body_seconds = body_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,17 +69,27 @@ class Edge:
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
                 headers["X-Request-Id"] = request_id
             await send(message)
 
         received, most = 0, _most(scope["path"])
+        whole = False
+        until = asyncio.get_running_loop().time() + self._body_seconds
 
         async def receive_some() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, whole
+            if whole:  # what comes now is that the other side has gone, whenever it goes
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                detail = f"a body must come within {self._body_seconds:g} seconds"
+                raise HTTPException(408, detail) from None
+            whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > most:
                 raise HTTPException(413, _too_large(most))

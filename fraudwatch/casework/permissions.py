@@ -21,8 +21,9 @@ from fraudwatch.casework.auth import BrowserNeeded, Identity, NotSignedIn
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep, open_session
 from fraudwatch.casework.known_tokens import KnownTokens
 from fraudwatch.casework.masking import Lens
+from fraudwatch.casework.rate_limits import RateLimits
 from fraudwatch.domain.access import Hurdle, Permission
-from fraudwatch.errors import ConfigurationError, NotAllowed
+from fraudwatch.errors import Busy, ConfigurationError, NotAllowed
 from fraudwatch.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -60,18 +61,33 @@ def identify(
     session: SessionDep,
     csrf: Annotated[str | None, Depends(presented_csrf)],
 ) -> Identity:
-    """Who sent the request, by API token or session cookie. Raises `NotSignedIn`."""
+    """Who sent the request, by API token or session cookie.
+
+    Raises `NotSignedIn`, and `Busy` when the session or token sends more than it may.
+    """
     now = services.clock.now()
     token = presented_token(request)
     if token is not None:
-        return auth.by_token(session, services.settings, token, now)
+        identity = auth.by_token(session, services.settings, token, now)
+        _take(request, identity)
+        return identity
     cookie = request.cookies.get(cookie_name(services.settings))
     if cookie is None:
         raise NotSignedIn("sign in, or send an API token as `Authorization: Bearer`")
     identity = auth.by_cookie(session, services.settings, cookie, now)
+    _take(request, identity)
     if request.method not in SAFE_METHODS:
         auth.check_csrf(identity, csrf)
     return identity
+
+
+def _take(request: Request, identity: Identity) -> None:
+    limits: RateLimits = request.app.state.request_limits
+    # Ids of sessions and of tokens are counted apart.
+    key = identity.token_id if identity.token_id is not None else -(identity.session_id or 0)
+    wait = limits.take(key, 1)
+    if wait > 0:
+        raise Busy("this session or token sends too many requests", retry_seconds=wait)
 
 
 IdentityDep = Annotated[Identity, Depends(identify)]
@@ -199,7 +215,6 @@ MayReadBoard = Annotated[Lens, _needs(Permission.BOARD_READ)]
 MayWriteDisputes = Annotated[Lens, _needs(Permission.DISPUTES_WRITE)]
 MayReadTransactions = Annotated[Lens, _needs(Permission.TRANSACTIONS_READ)]
 MayAsk = Annotated[Identity, Depends(RequiresToken(Permission.TRANSACTIONS_WRITE))]
-MayWriteLabels = Annotated[Lens, _needs(Permission.LABELS_WRITE)]
 MayWriteLabels = Annotated[Lens, _needs(Permission.LABELS_WRITE)]
 MayReadDecisions = Annotated[Lens, _needs(Permission.TRANSACTIONS_WRITE)]
 MayReadPolicies = Annotated[Lens, _needs(Permission.POLICIES_READ)]

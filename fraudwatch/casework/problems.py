@@ -52,6 +52,7 @@ _CODES = {
     400: "bad-request",
     404: "not-found",
     405: "method-not-allowed",
+    408: "too-slow",
     413: "too-large",
     415: "media-type",
     422: "invalid",

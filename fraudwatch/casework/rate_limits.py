@@ -15,7 +15,9 @@ _MOST_TOKENS = 10_000
 
 
 class RateLimits:
-    """`rate` transactions a second for each token, up to `burst` at once. Thread-safe.
+    """`rate` transactions or requests a second for each token, up to `burst` at once.
+
+    Thread-safe.
 
     Buckets that were not used for longest are forgotten beyond 10,000 tokens: forgetting a bucket
     can only be generous.

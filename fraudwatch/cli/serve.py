@@ -15,6 +15,8 @@ from fraudwatch.telemetry import configure_logging
 from fraudwatch.worker_http import served
 
 _GOODBYE_SECONDS = 5
+_QUIET_SECONDS = 30  # that a connection may stay open between two requests
+_HEADER_BYTES = 32 * 1024  # of a request's line and headers
 
 
 def api(stop_with_stdin: StopWithStdin = False) -> None:
@@ -34,6 +36,8 @@ def api(stop_with_stdin: StopWithStdin = False) -> None:
         access_log=False,
         server_header=False,
         forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=_QUIET_SECONDS,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )
 
