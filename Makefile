@@ -24,12 +24,13 @@ develop: $(VENV)/developing ## the same, with what tests and checks need
 test: develop ## all tests; with Java and Maven also those on a real Apache Kafka
 	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile $(PYTEST_ARGS)
 
-check: develop ## style, types, import directions, documentation
+check: develop ## style, types, import directions, documentation, faults of dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/docs
+	$(BIN)/python -m tests.dependencies
 
 format: develop ## bring the code into its one form
 	$(BIN)/ruff check --fix-only .
