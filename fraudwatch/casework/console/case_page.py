@@ -11,7 +11,7 @@ from fastapi import Depends, Response
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
-from fraudwatch.casework import case_views
+from fraudwatch.casework import detail_views, judgements
 from fraudwatch.casework.case_rows import Act, Look, Screen
 from fraudwatch.casework.console import charts, forms, words
 from fraudwatch.casework.console.forms import Fault, Faulty, Filled
@@ -59,7 +59,8 @@ class CasePage:
     ) -> Response:
         """The page. After a conflict it says what happened since the person last saw the case."""
         filled = filled or Filled()
-        case = case_views.case_detail(self.session, lens, self.case_id, now=self.now)
+        case = detail_views.full_detail(self.session, lens, self.case_id, now=self.now)
+        judgements.sight(self.session, lens, case, "page", self.now)
         since = _whole(filled.values.get("seen", [""])[0]) or 0
         return self.desk.page(
             "case.html",

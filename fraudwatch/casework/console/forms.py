@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar, get_args, get_origin
 from urllib.parse import urlsplit
@@ -69,8 +69,9 @@ class Filled:
         return next((fault.message for fault in self.faults if fault.field == name), None)
 
 
-async def _form(request: Request) -> FormData:
-    return await request.form()
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    async with request.form() as form:  # closes the files that came along
+        yield form
 
 
 FormDep = Annotated[FormData, Depends(_form)]

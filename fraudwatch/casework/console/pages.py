@@ -12,6 +12,7 @@ from fraudwatch.casework.console import (
     account,
     case_acts,
     cases,
+    details,
     entry,
     people,
     provider,
@@ -23,7 +24,18 @@ from fraudwatch.casework.console import (
 from fraudwatch.casework.provider import Provider
 
 router = APIRouter(include_in_schema=False)
-for part in (entry, provider, account, cases, case_acts, queues, records, steering, people):
+for part in (
+    entry,
+    provider,
+    account,
+    cases,
+    case_acts,
+    details,
+    queues,
+    records,
+    steering,
+    people,
+):
     router.include_router(part.router)
 
 

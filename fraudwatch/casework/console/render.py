@@ -40,6 +40,7 @@ _PLACES = (
     ("/cases", "Queue", Permission.CASES_READ),
     ("/queues", "Queues", Permission.CASES_READ),
     ("/board", "Board", Permission.BOARD_READ),
+    ("/search", "Search", Permission.CASES_READ),
     ("/reason-codes", "Reason codes", Permission.CASES_READ),
     ("/policies", "Policies", Permission.POLICIES_READ),
     ("/models", "Models", Permission.MODELS_READ),

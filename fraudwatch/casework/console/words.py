@@ -12,7 +12,18 @@ from fraudwatch.casework.schemas import money_text
 from fraudwatch.casework.schemas_cases import CaseSummary, EventOut
 from fraudwatch.domain.reason_codes import REASON_CODES
 
-OUTCOMES = {"auto_clear": "Cleared", "review": "Review", "high_risk": "High risk"}
+OUTCOMES = {
+    "auto_clear": "Cleared",
+    "review": "Review",
+    "high_risk": "High risk",
+    "hidden": "Not shown yet",
+}
+LINKS = {
+    "device_id": "device",
+    "ip": "address",
+    "counterparty_id": "counterparty",
+    "merchant_id": "merchant",
+}
 STATUSES = {
     "new": "To be taken",
     "claimed": "Held",
@@ -158,6 +169,11 @@ _DONE = {
     "seen": "Marked as seen.",
     "released": "The case waits again.",
     "noted": "The note is saved.",
+    "attached": "The file is added.",
+    "briefed": "The brief is kept with the case.",
+    "judged": "Your first judgement is kept. The machine's opinion is shown now.",
+    "watched": "You watch this case.",
+    "unwatched": "You no longer watch this case.",
     "aside": "The case is put aside.",
     "escalated": "The case waits for someone with more experience.",
     "resolved": "Decided. The payment system is being told.",
