@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def browser(api: Api) -> Iterator[Browser]:
+def browser(api: Api) -> Browser:
     with api.seed() as seed:
         seed.user("ada")
     return Browser.signed_in(api, "ada")
