@@ -19,8 +19,8 @@ from fraudwatch.casework.context import ServicesDep, SessionDep
 from fraudwatch.casework.models import Case
 from fraudwatch.casework.params import IdPath
 from fraudwatch.casework.permissions import MayReadCases, MayWorkCases
-from fraudwatch.casework.routes.details import download, respect_rate
 from fraudwatch.casework.schemas_search import SearchOut
+from fraudwatch.casework.shared_edge import download, respect_rate
 from fraudwatch.domain.call_brief import Language
 from fraudwatch.errors import Invalid
 

@@ -4,7 +4,6 @@ hear of it; and the search."""
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, File, Query, Request, Response, UploadFile
 
@@ -19,39 +18,21 @@ from fraudwatch.casework import (
 from fraudwatch.casework.attachments import FileStore
 from fraudwatch.casework.bodies_details import BriefIn, JudgementIn
 from fraudwatch.casework.context import ServicesDep, SessionDep
-from fraudwatch.casework.masking import Lens
-from fraudwatch.casework.models import Attachment
 from fraudwatch.casework.params import IdPath
 from fraudwatch.casework.permissions import MayReadCases, MayWorkCases
 from fraudwatch.casework.problems import responses
-from fraudwatch.casework.rate_limits import RateLimits
 from fraudwatch.casework.routes.parts import ACT, CallDep, set_etag
 from fraudwatch.casework.schemas_cases import CaseDetail
 from fraudwatch.casework.schemas_details import AttachmentOut, BriefOut, FullDetail, MentionOut
 from fraudwatch.casework.schemas_search import SearchOut
+from fraudwatch.casework.shared_edge import download, respect_rate
 from fraudwatch.domain.call_brief import Language
-from fraudwatch.errors import Busy
 
 router = APIRouter(prefix="/v1", tags=["cases"])
 
 SearchText = Annotated[
     str, Query(min_length=2, max_length=256, pattern=r"^[^\x00]+$", description="Words or an id.")
 ]
-
-
-def respect_rate(request: Request, lens: Lens) -> None:
-    """Raises `Busy` for who searches too often: a search must not become a list of everybody."""
-    limits: RateLimits = request.app.state.search_limits
-    if seconds := limits.take(lens.actor.user_id, 1):
-        raise Busy("you search too often", retry_seconds=seconds)
-
-
-def download(row: Attachment, content: bytes) -> Response:
-    """A file to be saved. `nosniff` and a strict content policy are on every answer."""
-    kept = f"attachment; filename*=UTF-8''{quote(row.name, safe='')}"
-    return Response(
-        content, media_type="application/octet-stream", headers={"Content-Disposition": kept}
-    )
 
 
 @router.get(
