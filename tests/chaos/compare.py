@@ -52,6 +52,10 @@ MOMENTS = frozenset(
         "resolved_at",
         "lease_until",
         "first_look_at",
+        "queued_at",
+        "promised_at",
+        "warn_at",
+        "rank",  # falls with the moment of opening
         "at",
     }
 )

@@ -88,7 +88,7 @@ def ways(secure_kafka: SecureBroker) -> Iterator[Ways]:
 def named(way: dict[str, str], **changes: str) -> Settings:
     """A way in, with topics and a group of its own."""
     prefix = f"t{uuid.uuid4().hex[:8]}."
-    names = ("transactions", "labels", "decisions", "outcomes", "dead_letters")
+    names = ("transactions", "labels", "decisions", "outcomes", "dead_letters", "audit_heads")
     return load_settings(
         partitions=2,
         consumer_group=prefix + "group",
