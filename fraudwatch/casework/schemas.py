@@ -233,18 +233,6 @@ class AuditOut(Answer):
     hash: str
 
 
-class AuditCheckOut(Answer):
-    model_config = shown(
-        ok=True,
-        rows=42,
-        head="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    )
-    ok: bool
-    rows: int
-    head: str
-    broken_at: int | None = None
-
-
 class Health(Answer):
     model_config = shown(status="ok")
     status: str

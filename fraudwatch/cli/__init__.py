@@ -44,7 +44,6 @@ COMMANDS: dict[str, Command] = {
     ),
     "gaps": Command("dead_letters", "gaps", _STREAM, "Acknowledge messages that expired unread."),
     "labels": Command("labels", "labels", _STREAM, "Take in late truth from files."),
-    "labels": Command("labels", "labels", _STREAM, "Take in late truth from files."),
     "replay": Command("replay", "replay", _STREAM, "Recompute decisions and compare them."),
     "ledger": Command("ledger", "ledger", _STREAM, "List and archive days of the ledger."),
     "train": Command("learn", "train", _MODELS, "Train a model."),

@@ -105,13 +105,15 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     ),
     Role.PAYMENT_SYSTEM: frozenset({Permission.TRANSACTIONS_WRITE}),
     Role.CUSTOMER_PORTAL: frozenset({Permission.DISPUTES_WRITE}),
-    Role.ADMIN: frozenset({
+    Role.ADMIN: frozenset(
+        {
             Permission.USERS_READ,
             Permission.USERS_MANAGE,
             Permission.AUDIT_READ,
             Permission.WEBHOOKS_READ,
             Permission.WEBHOOKS_MANAGE,
-        }),
+        }
+    ),
 }
 
 
