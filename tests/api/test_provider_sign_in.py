@@ -21,7 +21,7 @@ from fraudwatch.casework.provider import KEYS_AGAIN_SECONDS, Provider, make_prov
 from fraudwatch.domain.access import Role
 from fraudwatch.settings import Settings, load_settings
 from tests.api.conftest import Api
-from tests.api.console import HTML
+from tests.api.console import HTML, parse
 from tests.kafka_broker import free_ports
 from tests.keycloak import CLIENT_ID, CLIENT_SECRET, PASSWORD, PUBLIC_URL, Keycloak
 
@@ -131,6 +131,7 @@ def test_a_person_signs_in_works_and_signs_out_at_both_places(
     link = re.search(r'<a class="button" href="([^"]+)"', page.text)
     assert link is not None
     assert f'content="0; url={link[1]}"' in page.text
+    assert next(parse(page).root.all("h1")).text == "You are signed out here"
     assert browser.get("/v1/me").status_code == 401
     left = outside.get(html.unescape(link[1]))
     assert left.status_code == 302
@@ -163,6 +164,7 @@ def test_who_has_no_role_is_told_so_and_loses_what_they_had(
     page = sign_in(browser, outside, "cleo")
     assert page.status_code == 403
     assert "None of your groups at the provider has a role here" in page.text
+    assert next(parse(page).root.all("h1")).text == "You are not signed in"
     assert not house.rows(User)
     assert not house.rows(UserSession)
     keycloak.move_person(person, "fraud-analysts")
