@@ -7,8 +7,10 @@ import re
 from fastapi.routing import iter_route_contexts
 from sqlalchemy import text
 
+from fraudwatch.casework import traces
 from fraudwatch.domain.access import ROLE_PERMISSIONS, Permission, Role
 from tests.api.conftest import Api
+from tests.api.seed import NOW
 
 # What tells of requests: who asked, when a session was last used, what was seen.
 TOLD = {"audit_log", "audit_pending", "looks", "looks_pending", "api_tokens", "sessions", "users"}
@@ -43,6 +45,7 @@ def test_no_route_lets_an_auditor_change_anything(api: Api) -> None:
     with api.seed() as seed:
         seed.case("acc-1")
         seed.user("otto", Role.AUDITOR)
+        traces.gather(seed.session, NOW)  # what the first look at a case would do
     program = api.program(Role.AUDITOR)
     browser, csrf = api.browser("otto")
     before = contents(api)

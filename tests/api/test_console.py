@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from fraudwatch.casework import models_registry
+from fraudwatch.casework import models_registry, traces
 from fraudwatch.casework.models import AuditRow, Case, LabelRow, OutboxRow, PolicyRow
 from fraudwatch.domain.access import Role
 from fraudwatch.domain.decision import Outcome
@@ -228,6 +228,7 @@ def test_pages_take_as_many_queries_for_many_rows_as_for_one(
 ) -> None:
     with api.seed() as seed:
         one = seed.case("acc-000000000111", priority=9.0).id
+        traces.gather(seed.session, NOW)
     few = count_queries(lambda: browser.get("/cases"))
     short = count_queries(lambda: browser.get(f"/cases/{one}"))
     with api.seed() as seed:
@@ -235,6 +236,7 @@ def test_pages_take_as_many_queries_for_many_rows_as_for_one(
         many = seed.case("acc-000000000222", outcomes=(Outcome.REVIEW,) * 40).id
         for number in range(40):
             seed.case(f"acc-9{number:011d}")
+        traces.gather(seed.session, NOW)
     assert count_queries(lambda: browser.get("/cases")) == few <= 4
     assert count_queries(lambda: browser.get(f"/cases/{many}")) == short <= 26
 
@@ -258,6 +260,7 @@ def test_a_blind_spot_draw_looks_like_any_other_case_to_analysts(
     with api.seed() as seed:
         usual = seed.case("acc-of-somebody-1", risk=0.4).id
         drawn = seed.blind_spot_case("acc-of-somebody-2").id
+        traces.gather(seed.session, NOW)
     for path, keys in {
         "/cases/{}": (usual, drawn),
         "/transactions/{}": ("tx-000000", "tx-000001"),

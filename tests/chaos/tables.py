@@ -32,6 +32,7 @@ OF_ONE_RUN = {
     "ledger_tables": "days ahead of the clock are made, whatever the clock says",
     "ledger_offsets": "bounds are widened ahead; each must hold the rows of its table",
     "case_decisions": "it names a case and its version; what was found is in outcomes and labels",
+    "alert_traces": "the API fills them in from the ledger, and no API runs here",
     "audit_log": "its hashes cover moments; the chain is checked, and what was done is compared",
 }
 """Tables whose rows may differ between two runs, and what is checked of them instead."""
