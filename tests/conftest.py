@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -17,6 +18,10 @@ from fraudwatch.casework.embedded import start_embedded, stop_embedded
 from tests.parts import skip_or_fail
 
 __all__ = ["skip_or_fail"]
+
+# No test asserts how long anything takes: machines that test are busy.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 pytest_plugins = ["tests.kafka_broker", "tests.kafka_secure", "tests.keycloak"]
 
