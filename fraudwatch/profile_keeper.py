@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,8 @@ from fraudwatch.casework.models import (
     ProfileVersion,
     StreamOffset,
 )
+from fraudwatch.casework.repeating import Repeating
 from fraudwatch.clock import Clock
-from fraudwatch.errors import Unavailable
 from fraudwatch.features.catalogue import FeatureSpec
 from fraudwatch.features.columns import AMOUNT_LIMIT_E4, hash_ids
 from fraudwatch.features.profiles import (
@@ -190,19 +189,15 @@ class ProfileKeeper:
         self._sessions = sessions
         self._topic = topic
         self._clock = clock
-        self._seconds = seconds
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="profile-keeper", daemon=True)
-
-    def start(self) -> None:
-        """Begin; call once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after what is being made; returns when the thread has ended."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread = Repeating(
+            "profile-keeper",
+            self.refresh,
+            seconds,
+            waits="no merchant profiles for now",
+            ends="merchant profiles are no longer made",
+            at_once=True,
+        )
+        self.start, self.stop = self._thread.start, self._thread.stop
 
     def refresh(self) -> str | None:
         """Look once; returns the version made, if any."""
@@ -211,15 +206,3 @@ class ProfileKeeper:
         if version is not None:
             log.info("merchant profiles made", extra={"data": {"version": version}})
         return version
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.refresh()
-            except Unavailable:
-                log.warning("no merchant profiles for now: the database is away")
-            except Exception:
-                # Scoring goes on with the profiles there are; that they grow old must be seen.
-                log.exception("merchant profiles are no longer made")
-                raise
-            self._stop.wait(self._seconds)

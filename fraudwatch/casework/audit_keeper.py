@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
 from time import monotonic as monotonic_clock
 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -14,8 +13,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from fraudwatch.casework import audit_heads, looks
 from fraudwatch.casework.audit_heads import Heads
 from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.repeating import Repeating
 from fraudwatch.clock import Clock
-from fraudwatch.errors import ConfigurationError, Unavailable
+from fraudwatch.errors import ConfigurationError
 from fraudwatch.settings import Settings
 from fraudwatch.telemetry import AUDIT_HEADS_TOLD
 
@@ -40,22 +40,19 @@ class AuditKeeper:
         self._sessions = sessions
         self._settings = settings
         self._clock = clock
-        self._seconds = seconds
         self._monotonic = monotonic
         self._told: Heads | None = None
         self._next = -float("inf")
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="audit-keeper", daemon=True)
-
-    def start(self) -> None:
-        """Begin; call once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after a last look; returns when the thread has ended."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread = Repeating(
+            "audit-keeper",
+            self._work,
+            seconds,
+            waits="looks wait for their place in the chain",
+            ends="looks are no longer linked to their chain",
+            away=(PoolTimeout,),
+            at_end=True,
+        )
+        self.start, self.stop = self._thread.start, self._thread.stop
 
     def tick(self) -> None:
         """Link what waits; let the heads leave when it is time. Raises `Unavailable`."""
@@ -84,18 +81,8 @@ class AuditKeeper:
         with connect_errors(), self._sessions.begin() as session:
             return looks.seal(session)
 
-    def _run(self) -> None:
-        while True:
-            ending = self._stop.wait(self._seconds)
-            try:
-                self.tick()
-            except (Unavailable, PoolTimeout):
-                log.warning("looks wait for their place in the chain: the database is away")
-            except ConfigurationError as error:
-                log.error("%s", error)
-            except Exception:
-                # Requests go on; that the chain stands still must be seen.
-                log.exception("looks are no longer linked to their chain")
-                raise
-            if ending:
-                return
+    def _work(self) -> None:
+        try:
+            self.tick()
+        except ConfigurationError as error:
+            log.error("%s", error)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from threading import Event, Thread
 
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from fraudwatch.casework import late, placing, queue_rules, traces
 from fraudwatch.casework.db import connect_errors
+from fraudwatch.casework.repeating import Repeating
 from fraudwatch.clock import Clock
-from fraudwatch.errors import Unavailable
 from fraudwatch.telemetry import DUE_SOON, LATE_HOLDS
 
 log = logging.getLogger(__name__)
@@ -31,19 +30,15 @@ class CaseKeeper:
     ) -> None:
         self._sessions = sessions
         self._clock = clock
-        self._seconds = seconds
-        self._stop = Event()
-        self._thread = Thread(target=self._run, name="case-keeper", daemon=True)
-
-    def start(self) -> None:
-        """Begin; call once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Returns when the thread has ended."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread = Repeating(
+            "case-keeper",
+            self.tick,
+            seconds,
+            waits="cases are not placed nor late holds escalated for now",
+            ends="cases are no longer placed, nor late holds escalated",
+            away=(PoolTimeout,),
+        )
+        self.start, self.stop = self._thread.start, self._thread.stop
 
     def tick(self) -> int:
         """Place what is new, warn, escalate what is late; how many. Raises `Unavailable`."""
@@ -83,16 +78,3 @@ class CaseKeeper:
                 found = traces.gather(session, self._clock.now(), limit=BATCH)
             if found < BATCH:
                 return
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._seconds):
-            try:
-                self.tick()
-            except (Unavailable, PoolTimeout):
-                log.warning(
-                    "cases are not placed nor late holds escalated for now: the database is away"
-                )
-            except Exception:
-                # Requests go on; that promises are no longer watched must be seen.
-                log.exception("cases are no longer placed, nor late holds escalated")
-                raise
