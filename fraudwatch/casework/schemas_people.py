@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fraudwatch.casework.models import ApiToken, User, UserSession
 from fraudwatch.casework.schemas import Answer, shown
+from fraudwatch.casework.tokens import Made
 
 _SESSION = {
     "id": 41,
@@ -153,6 +154,11 @@ def token_out(row: ApiToken) -> TokenOut:
         ends_at=row.expires_at,
         last_used_at=row.last_used_at,
     )
+
+
+def new_token_out(made: Made) -> NewTokenOut:
+    """A token with its secret: shown this once."""
+    return NewTokenOut(**token_out(made.row).model_dump(), token=made.token)
 
 
 def user_out(user: User) -> UserOut:

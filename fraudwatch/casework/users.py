@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from fraudwatch.casework import audit, auth, browser_sessions, second_factor
 from fraudwatch.casework.auth import Identity, Passwords
 from fraudwatch.casework.models import User
+from fraudwatch.casework.one_time import one_time_password
 from fraudwatch.casework.password_strength import check_password
 from fraudwatch.domain.access import SERVICES, Actor, Permission, Role
 from fraudwatch.errors import Conflict, Invalid, NotAllowed, NotFound
@@ -94,6 +95,34 @@ def create_user(
         data["provider"] = provided[0]
     _audit(session, user, actor, "user.create", now, data)
     return user
+
+
+def invite(
+    session: Session,
+    passwords: Passwords,
+    *,
+    name: str,
+    role: Role,
+    now: datetime,
+    display_name: str = "",
+    units: Sequence[str] | None = None,
+    actor: Actor | None = None,
+) -> tuple[User, str | None]:
+    """A new user, and the one-time password of a person: it is shown this once."""
+    password = None if role in SERVICES else one_time_password()
+    user = create_user(
+        session,
+        passwords,
+        name=name,
+        role=role,
+        now=now,
+        display_name=display_name,
+        password=password,
+        must_change_password=password is not None,
+        units=units,
+        actor=actor,
+    )
+    return user, password
 
 
 def check_name(session: Session, name: str) -> None:
@@ -182,6 +211,22 @@ def set_password(
     browser_sessions.end_all(session, user.id)
     browser_sessions.forget_devices(session, user.id)
     _audit(session, user, actor, "user.password", now, {"one_time": must_change_password})
+
+
+def reset_password(
+    session: Session,
+    passwords: Passwords,
+    user: User,
+    *,
+    now: datetime,
+    actor: Actor | None = None,
+) -> str:
+    """Give a person a one-time password, as `set_password` does: it is shown this once."""
+    password = one_time_password()
+    set_password(
+        session, passwords, user, password, must_change_password=True, now=now, actor=actor
+    )
+    return password
 
 
 def choose_password(

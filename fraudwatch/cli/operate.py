@@ -13,9 +13,8 @@ from fraudwatch.casework import db
 from fraudwatch.casework import tokens as api_tokens
 from fraudwatch.casework import users as people
 from fraudwatch.casework.auth import Passwords
-from fraudwatch.casework.one_time import one_time_password
 from fraudwatch.clock import SystemClock
-from fraudwatch.domain.access import SERVICES, Permission, Role
+from fraudwatch.domain.access import Permission, Role
 from fraudwatch.settings import load_settings
 
 users = typer.Typer(
@@ -50,16 +49,13 @@ def create(
 
     The password is good for 72 hours. The first administrator is made here, and nowhere else.
     """
-    password = None if role in SERVICES else one_time_password()
     with db.open_sessions(load_settings()).begin() as session:
-        people.create_user(
+        _, password = people.invite(
             session,
             Passwords(),
             name=name,
             display_name=display_name,
             role=role,
-            password=password,
-            must_change_password=password is not None,
             units=units or None,
             now=SystemClock().now(),
         )
@@ -86,16 +82,9 @@ def list_users() -> None:
 @users.command()
 def reset_password(name: Name) -> None:
     """Give a person a new one-time password; open sessions end."""
-    password = one_time_password()
     with db.open_sessions(load_settings()).begin() as session:
-        people.set_password(
-            session,
-            Passwords(),
-            people.get_user(session, name),
-            password,
-            must_change_password=True,
-            now=SystemClock().now(),
-        )
+        user = people.get_user(session, name)
+        password = people.reset_password(session, Passwords(), user, now=SystemClock().now())
     typer.echo(f"one-time password of {name}: {password}")
 
 

@@ -18,7 +18,6 @@ from fraudwatch.casework.console.forms import Fault, Faulty, Filled, FormDep
 from fraudwatch.casework.console.render import Desk, DeskDep, go
 from fraudwatch.casework.context import Services, ServicesDep, SessionDep
 from fraudwatch.casework.models import User
-from fraudwatch.casework.one_time import one_time_password
 from fraudwatch.casework.params import IdPath
 from fraudwatch.casework.permissions import MayManageUsers, MayReadUsers
 from fraudwatch.casework.schemas_people import session_out, token_out, user_out
@@ -45,17 +44,14 @@ def create(
     """A new user; the answer shows the one-time password, and no page after it."""
     try:
         body = forms.read(UserIn, _with_units(form))
-        password = None if body.role in SERVICES else one_time_password()
         try:
-            user = users.create_user(
+            user, password = users.invite(
                 session,
                 services.passwords,
                 name=body.name,
                 role=body.role,
                 display_name=body.display_name,
                 units=body.units,
-                password=password,
-                must_change_password=password is not None,
                 now=services.clock.now(),
                 actor=lens.actor,
             )
@@ -170,21 +166,17 @@ def enable(page: UserPageDep, lens: MayManageUsers) -> Response:
 @router.post("/{user_id}/reset-password")
 def reset_password(page: UserPageDep, lens: MayManageUsers) -> Response:
     """A new one-time password, which the answer shows and no page after it."""
-    password = one_time_password()
+    given = ""
 
     def work(user: User) -> None:
-        users.set_password(
-            page.session,
-            page.services.passwords,
-            user,
-            password,
-            must_change_password=True,
-            now=page.services.clock.now(),
-            actor=lens.actor,
+        nonlocal given
+        now = page.services.clock.now()
+        given = users.reset_password(
+            page.session, page.services.passwords, user, now=now, actor=lens.actor
         )
 
     refused = page.carry_out("changed", work)
-    return page.show(secret=password) if refused.status_code == 303 else refused
+    return page.show(secret=given) if refused.status_code == 303 else refused
 
 
 @router.post("/{user_id}/reset-second-factor")

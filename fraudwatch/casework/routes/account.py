@@ -22,6 +22,7 @@ from fraudwatch.casework.schemas_people import (
     SecondFactorOut,
     SessionOut,
     TokenOut,
+    new_token_out,
     session_out,
     token_out,
 )
@@ -220,7 +221,7 @@ def create_token(
         permissions=body.permissions,
         actor=identity.actor,
     )
-    return NewTokenOut(**token_out(made.row).model_dump(), token=made.token)
+    return new_token_out(made)
 
 
 @router.delete(

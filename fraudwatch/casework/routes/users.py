@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from fraudwatch.casework import browser_sessions, tokens, users
 from fraudwatch.casework.bodies_people import ServiceTokenIn, UserChange, UserIn
 from fraudwatch.casework.context import ServicesDep, SessionDep
-from fraudwatch.casework.one_time import one_time_password
 from fraudwatch.casework.params import IdPath
 from fraudwatch.casework.permissions import MayManageUsers, MayReadUsers
 from fraudwatch.casework.problems import responses
@@ -21,11 +20,11 @@ from fraudwatch.casework.schemas_people import (
     SessionOut,
     TokenOut,
     UserOut,
+    new_token_out,
     session_out,
     token_out,
     user_out,
 )
-from fraudwatch.domain.access import SERVICES
 from fraudwatch.errors import Invalid
 
 router = APIRouter(prefix="/v1/users", tags=["users"])
@@ -52,16 +51,13 @@ def create_user(
     body: UserIn, lens: MayManageUsers, services: ServicesDep, session: SessionDep
 ) -> NewUserOut:
     """A person gets a one-time password, shown this once; a service needs a token next."""
-    password = None if body.role in SERVICES else one_time_password()
-    user = users.create_user(
+    user, password = users.invite(
         session,
         services.passwords,
         name=body.name,
         role=body.role,
         display_name=body.display_name,
         units=body.units,
-        password=password,
-        must_change_password=password is not None,
         now=services.clock.now(),
         actor=lens.actor,
     )
@@ -114,13 +110,10 @@ def reset_password(
     user_id: IdPath, lens: MayManageUsers, services: ServicesDep, session: SessionDep
 ) -> OneTimePasswordOut:
     """Ends the person's sessions. The second factor stays."""
-    password = one_time_password()
-    users.set_password(
+    password = users.reset_password(
         session,
         services.passwords,
         users.by_id(session, user_id),
-        password,
-        must_change_password=True,
         now=services.clock.now(),
         actor=lens.actor,
     )
@@ -214,7 +207,7 @@ def create_token(
         permissions=body.permissions,
         actor=lens.actor,
     )
-    return NewTokenOut(**token_out(made.row).model_dump(), token=made.token)
+    return new_token_out(made)
 
 
 @router.delete(
