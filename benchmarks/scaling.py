@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.queueing import BATCH_ROWS, STAGES, Cost, Site, fitted, simulate
-from benchmarks.table import ROOT, shown
+from benchmarks.table import ROOT, shown, with_block
 
 MEASURED = Path(__file__).parent / "measured.json"
 PAGE = ROOT / "docs" / "scaling.md"
@@ -412,11 +412,7 @@ def _checks_table(found: Sequence[Check]) -> str:
 
 def page_with(page: str, content: str) -> str:
     """The page with that between its markers. Raises ValueError unless each is there once."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1:
-        raise ValueError(f"the page needs the lines {BEGIN} and {END}, once each")
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n\n{content}\n\n{END}{after}"
+    return with_block(page.encode(), content, BEGIN, END).decode()
 
 
 def write() -> None:
